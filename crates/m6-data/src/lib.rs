@@ -1,0 +1,1 @@
+//! Sources to shards to batches; a task is data. Plain arrays, never a tensor.

@@ -1,0 +1,1 @@
+//! Scores: BLEU, ROUGE-L, CIDEr, accuracy by type.

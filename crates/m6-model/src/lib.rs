@@ -1,0 +1,1 @@
+//! The unified transformer, its patch networks and generation. No files, no clock.

@@ -1,0 +1,1 @@
+//! Bytes that survive: atomic commits, manifests, shards, hashes and keyed random streams.

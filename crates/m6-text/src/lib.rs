@@ -1,0 +1,1 @@
+//! Chinese text to token ids and back: WordPiece, its trainer, normalisation.

@@ -1,0 +1,1 @@
+//! The training loop: schedule, accumulate, clip, guard, checkpoint, resume, observe.

@@ -1,0 +1,2 @@
+//! The m6 binary: verbs, configuration, terminal, reports.
+fn main() {}

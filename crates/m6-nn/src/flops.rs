@@ -1,0 +1,1 @@
+//! Measured peak speed of this machine.

@@ -1,0 +1,1 @@
+//! Attention of one new token over cached keys and values.

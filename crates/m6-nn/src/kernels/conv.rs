@@ -1,0 +1,1 @@
+//! Two-dimensional convolution by strips of im2col and gemm.

@@ -1,0 +1,11 @@
+//! Operator bodies: plain generic functions on slices, no tensors, no tape.
+
+pub mod adamw;
+pub mod attention;
+pub mod conv;
+pub mod elementwise;
+pub mod embed;
+pub mod group_norm;
+pub mod head_ce;
+pub mod layer_norm;
+pub mod linear;

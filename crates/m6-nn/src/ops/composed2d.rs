@@ -1,0 +1,1 @@
+//! Stock compositions of attention and of the operators on feature maps.

@@ -1,0 +1,23 @@
+//! Differentiable operators on tensors: fused on the CPU for `f32` and `f64`, composed of stock operators elsewhere.
+
+mod add;
+mod attention;
+mod checkpoint;
+pub mod composed;
+pub mod composed2d;
+mod conv;
+mod embed;
+mod head_ce;
+mod layer_norm;
+mod linear;
+mod norm2d;
+
+pub use add::{add, add_dropout};
+pub use attention::*;
+pub use checkpoint::checkpoint;
+pub use conv::*;
+pub use embed::{NONE, embed, scatter_rows, select_rows};
+pub use head_ce::head_ce;
+pub use layer_norm::layer_norm;
+pub use linear::{Act, linear};
+pub use norm2d::*;

@@ -1,0 +1,1 @@
+//! Normalisation, pooling and rearrangement of feature maps.

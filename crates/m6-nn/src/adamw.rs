@@ -1,1 +1,307 @@
-//! Core module.
+//! AdamW (Loshchilov and Hutter) with state of its own, updated in place.
+
+use crate::by_dtype;
+use crate::error::{Error, Result};
+use crate::glue;
+use crate::kernels::adamw::{AdamWStep, adamw};
+use crate::param::{Param, Params, bytes_of, parse};
+use crate::real::{Buffer, Real};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Settings that hold for a whole run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWConfig {
+    /// Decay rates of the two moments, each in `[0, 1)`.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay, for parameters that ask for it.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self {
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.01,
+        }
+    }
+}
+
+struct Slot {
+    shape: Vec<usize>,
+    dtype: DType,
+    moments: Option<Moments>,
+}
+
+struct Moments {
+    avg: Buffer,
+    avg_sq: Buffer,
+    /// Updates so far; parameters that were without gradient in some steps have fewer.
+    n_updates: u64,
+}
+
+/// The optimizer. Moments exist from a parameter's first update on, so that a frozen parameter costs nothing.
+pub struct AdamW {
+    config: AdamWConfig,
+    slots: BTreeMap<String, Slot>,
+    n_steps: u64,
+}
+
+const STEP_KEY: &str = "step";
+
+impl AdamW {
+    /// An optimizer for these parameters.
+    pub fn new(params: &Params, config: AdamWConfig) -> Self {
+        let slot = |p: &Param| Slot {
+            shape: p.shape().to_vec(),
+            dtype: p.var().dtype(),
+            moments: None,
+        };
+        Self {
+            config,
+            slots: params
+                .iter()
+                .map(|p| (p.name().to_owned(), slot(p)))
+                .collect(),
+            n_steps: 0,
+        }
+    }
+
+    /// Steps taken.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    /// Updates every trainable parameter that has a gradient, multiplied by `grad_scale` first; gradients are left as they are.
+    ///
+    /// Errors if a parameter is not one that the optimizer was made for.
+    pub fn step(&mut self, params: &Params, lr: f64, grad_scale: f32) -> Result<()> {
+        for param in params.iter().filter(|p| p.is_trainable()) {
+            if !self.slots.contains_key(param.name()) {
+                let what = format!("parameter {} is unknown to this optimizer", param.name());
+                return Err(Error::Value { op: "adamw", what });
+            }
+        }
+        self.n_steps += 1;
+        for param in params.iter().filter(|p| p.is_trainable()) {
+            by_dtype!(param.var().dtype(), T => self.update::<T>(param, lr, grad_scale)?);
+        }
+        Ok(())
+    }
+
+    fn update<T: Real>(&mut self, param: &Param, lr: f64, grad_scale: f32) -> Result<()> {
+        let config = self.config;
+        let Some(slot) = self.slots.get_mut(param.name()) else {
+            return Ok(());
+        };
+        let updated = param.with_grad_of(|grad: &[T]| {
+            let moments = slot.moments.get_or_insert_with(|| Moments {
+                avg: T::into_buffer(glue::zeros(grad.len())),
+                avg_sq: T::into_buffer(glue::zeros(grad.len())),
+                n_updates: 0,
+            });
+            moments.n_updates += 1;
+            let settings = AdamWStep {
+                grad_scale: f64::from(grad_scale),
+                betas: config.betas,
+                eps: config.eps,
+                lr,
+                weight_decay: if param.decay() {
+                    config.weight_decay
+                } else {
+                    0.0
+                },
+                step: moments.n_updates,
+            };
+            match (
+                T::of_buffer_mut(&mut moments.avg),
+                T::of_buffer_mut(&mut moments.avg_sq),
+            ) {
+                (Some(avg), Some(avg_sq)) => apply(
+                    param,
+                    Update {
+                        grad,
+                        moments: Mutex::new((avg, avg_sq)),
+                        settings,
+                    },
+                ),
+                _ => Err(Error::DType {
+                    what: format!("moments of {}", param.name()),
+                    got: slot.dtype,
+                    expected: T::DTYPE,
+                }),
+            }
+        });
+        updated.unwrap_or(Ok(()))
+    }
+
+    /// The state as safetensors bytes: `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME` and `step`. The same state gives the same bytes.
+    pub fn state(&self) -> Result<Vec<u8>> {
+        let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        owned.push((
+            STEP_KEY.into(),
+            Dtype::U64,
+            Vec::new(),
+            self.n_steps.to_le_bytes().to_vec(),
+        ));
+        for (name, slot) in &self.slots {
+            let Some(moments) = &slot.moments else {
+                continue;
+            };
+            for (kind, buffer) in [("exp_avg", &moments.avg), ("exp_avg_sq", &moments.avg_sq)] {
+                let (dtype, bytes) = match buffer {
+                    Buffer::F32(values) => (Dtype::F32, bytes_of(values)),
+                    Buffer::F64(values) => (Dtype::F64, bytes_of(values)),
+                };
+                owned.push((format!("{kind}.{name}"), dtype, slot.shape.clone(), bytes));
+            }
+            let n_updates = moments.n_updates.to_le_bytes().to_vec();
+            owned.push((
+                format!("{STEP_KEY}.{name}"),
+                Dtype::U64,
+                Vec::new(),
+                n_updates,
+            ));
+        }
+        let mut views = Vec::with_capacity(owned.len());
+        for (name, dtype, shape, bytes) in &owned {
+            views.push((
+                name.as_str(),
+                TensorView::new(*dtype, shape.clone(), bytes)?,
+            ));
+        }
+        Ok(safetensors::serialize(views, None)?)
+    }
+
+    /// Takes over a state that [`AdamW::state`] made for the same parameters; training goes on bit for bit.
+    ///
+    /// Errors on damaged bytes, and on names, shapes or number types that do not fit; nothing changes then.
+    pub fn load_state(&mut self, bytes: &[u8]) -> Result<()> {
+        let file = parse(bytes)?;
+        let n_steps = read_count(&file, STEP_KEY)?;
+        let mut loaded = BTreeMap::new();
+        let mut n_known = 1;
+        for (name, slot) in &self.slots {
+            if file.tensor(&format!("exp_avg.{name}")).is_err() {
+                loaded.insert(name.clone(), None);
+                continue;
+            }
+            n_known += 3;
+            let moments = Moments {
+                avg: read_moment(&file, &format!("exp_avg.{name}"), slot)?,
+                avg_sq: read_moment(&file, &format!("exp_avg_sq.{name}"), slot)?,
+                n_updates: read_count(&file, &format!("{STEP_KEY}.{name}"))?,
+            };
+            loaded.insert(name.clone(), Some(moments));
+        }
+        if n_known != file.len() {
+            let problem = format!(
+                "{} tensors, of which {n_known} belong to parameters of this model",
+                file.len()
+            );
+            return Err(Error::Load {
+                what: "optimizer state",
+                problem,
+            });
+        }
+        for (name, moments) in loaded {
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.moments = moments;
+            }
+        }
+        self.n_steps = n_steps;
+        Ok(())
+    }
+}
+
+fn load_error(problem: String) -> Error {
+    Error::Load {
+        what: "optimizer state",
+        problem,
+    }
+}
+
+fn read_count(file: &SafeTensors<'_>, name: &str) -> Result<u64> {
+    let view = file.tensor(name)?;
+    match (view.dtype(), <[u8; 8]>::try_from(view.data())) {
+        (Dtype::U64, Ok(bytes)) => Ok(u64::from_le_bytes(bytes)),
+        (dtype, _) => Err(load_error(format!(
+            "{name} holds {dtype:?} {:?}, expected one U64",
+            view.shape()
+        ))),
+    }
+}
+
+fn read_moment(file: &SafeTensors<'_>, name: &str, slot: &Slot) -> Result<Buffer> {
+    let view = file.tensor(name)?;
+    let dtype = if slot.dtype == DType::F64 {
+        Dtype::F64
+    } else {
+        Dtype::F32
+    };
+    if view.dtype() != dtype || view.shape() != slot.shape {
+        let (got, shape) = (view.dtype(), view.shape());
+        return Err(load_error(format!(
+            "{name} is {got:?} {shape:?}, the model has {dtype:?} {:?}",
+            slot.shape
+        )));
+    }
+    let data = view.data();
+    Ok(match dtype {
+        Dtype::F64 => Buffer::F64(
+            data.chunks_exact(8)
+                .map(|b| f64::from_le_bytes(b.try_into().expect("eight")))
+                .collect(),
+        ),
+        _ => Buffer::F32(
+            data.chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().expect("four")))
+                .collect(),
+        ),
+    })
+}
+
+/// Runs the update on the parameter's own memory, or by way of a copy where that is on another device.
+fn apply<T: Real>(param: &Param, update: Update<'_, T>) -> Result<()> {
+    let var = param.var();
+    if var.device().is_cpu() {
+        return Ok(var.inplace_op1(&update)?);
+    }
+    let host = var.to_device(&Device::Cpu)?;
+    let mut values = glue::view::<T>(&host)?.to_vec();
+    update.run(&mut values);
+    Ok(var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?.to_device(var.device())?)?)
+}
+
+struct Update<'a, T> {
+    grad: &'a [T],
+    moments: Mutex<(&'a mut Vec<T>, &'a mut Vec<T>)>,
+    settings: AdamWStep,
+}
+
+impl<T: Real> Update<'_, T> {
+    fn run(&self, values: &mut [T]) {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let (avg, avg_sq) = &mut *moments;
+        adamw(values, self.grad, avg, avg_sq, &self.settings);
+    }
+}
+
+impl<T: Real> InplaceOp1 for Update<'_, T> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let Some((from, to)) = layout.contiguous_offsets() else {
+            candle_core::bail!("adamw: the parameter is not contiguous")
+        };
+        self.run(&mut T::storage_slice_mut(storage)?[from..to]);
+        Ok(())
+    }
+}

@@ -25,13 +25,27 @@ thread_local! {
 
 /// Runs `f` with every parameter detached: no graph is built and nothing is saved for a backward pass. Holds for this thread only.
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    with_no_grad(true, f)
+}
+
+/// Runs `f` with gradients enabled, also inside [`no_grad`]: a backward pass that runs a forward pass again.
+pub(crate) fn with_grad<R>(f: impl FnOnce() -> R) -> R {
+    with_no_grad(false, f)
+}
+
+/// False inside [`no_grad`].
+pub(crate) fn grads_enabled() -> bool {
+    !NO_GRAD.get()
+}
+
+fn with_no_grad<R>(value: bool, f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
             NO_GRAD.set(self.0);
         }
     }
-    let _restore = Restore(NO_GRAD.replace(true));
+    let _restore = Restore(NO_GRAD.replace(value));
     f()
 }
 

@@ -3,7 +3,7 @@
 //! The `f32` functions are short polynomials without branches, so that loops over slices vectorise; their relative error is about
 //! 1e-7. The `f64` functions are exact to the last bits (`libm`) and serve gradient checks.
 
-use candle_core::WithDType;
+use candle_core::{CpuStorage, WithDType};
 use std::ops::Neg;
 
 /// Accumulators per reduction: fixed, so that a result does not depend on the machine's vector width.
@@ -47,6 +47,9 @@ pub trait Real:
     fn of_buffer(buffer: &Buffer) -> Option<&Vec<Self>>;
     /// Like [`Real::of_buffer`], mutable.
     fn of_buffer_mut(buffer: &mut Buffer) -> Option<&mut Vec<Self>>;
+
+    /// The numbers of a CPU storage of this type. Errors on another type.
+    fn storage_slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]>;
 
     /// Exact GELU, `x * Phi(x)`.
     #[inline(always)]
@@ -149,6 +152,13 @@ impl Real for f32 {
         if t > 0.927_734_375 { far } else { near }
     }
 
+    fn storage_slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(values) => Ok(values),
+            _ => candle_core::bail!("the storage does not hold f32"),
+        }
+    }
+
     fn into_buffer(values: Vec<Self>) -> Buffer {
         Buffer::F32(values)
     }
@@ -198,6 +208,13 @@ impl Real for f64 {
     #[inline(always)]
     fn erf(self) -> Self {
         libm::erf(self)
+    }
+
+    fn storage_slice_mut(storage: &mut CpuStorage) -> candle_core::Result<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(values) => Ok(values),
+            _ => candle_core::bail!("the storage does not hold f64"),
+        }
     }
 
     fn into_buffer(values: Vec<Self>) -> Buffer {

@@ -3,3 +3,5 @@
 mod attention;
 mod linear;
 
+pub use attention::*;
+pub use linear::{layer_norm_rows, linear_rows};

@@ -11,4 +11,14 @@ mod head_ce;
 mod layer_norm;
 mod linear;
 mod norm2d;
+pub(crate) mod tape;
 
+pub use add::{add, add_dropout};
+pub use attention::*;
+pub use checkpoint::{Block, checkpoint};
+pub use conv::*;
+pub use embed::{NONE, embed, scatter_rows, select_rows};
+pub use head_ce::head_ce;
+pub use layer_norm::layer_norm;
+pub use linear::{Act, linear};
+pub use norm2d::*;

@@ -226,7 +226,7 @@ fn check_sequences(
         let offset_at = offsets_at + 8 * i;
         let offset = u64_at(idx, offset_at);
         let end = offset.checked_add(size as u64 * BYTES_PER_ID);
-        if offset % BYTES_PER_ID != 0 || end.is_none_or(|end| end > bin.len() as u64) {
+        if !offset.is_multiple_of(BYTES_PER_ID) || end.is_none_or(|end| end > bin.len() as u64) {
             let expected = format!(
                 "sequence {i} of {size} ids inside the .bin of {} bytes",
                 bin.len()

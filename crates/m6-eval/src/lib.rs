@@ -1,1 +1,38 @@
-//! Scores: BLEU, ROUGE-L, CIDEr, accuracy by type.
+//! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
+//! distinct-n.
+//!
+//! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
+//! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
+//! [`distinct_n`] measures variety.
+//!
+//! ```
+//! use m6_eval::{Segment, score_captions};
+//!
+//! let references = [("1".to_owned(), vec!["草地上的狗".to_owned(), "一只狗".to_owned()])];
+//! let candidates = [("1".to_owned(), "草地上的狗".to_owned())];
+//! let scores = score_captions(&references, &candidates, Segment::Char, None)?;
+//! assert!(scores.bleu[3] > 0.999 && scores.rouge_l > 0.999);
+//! # Ok::<(), m6_eval::Error>(())
+//! ```
+
+mod answers;
+mod bleu;
+mod captions;
+mod cider;
+mod diversity;
+mod error;
+mod files;
+mod ngrams;
+mod rouge;
+mod segment;
+
+pub use answers::{AnswerItem, AnswerScores, KindScore, normalize_answer, score_answers};
+pub use bleu::{BleuScores, bleu};
+pub use captions::{CaptionScores, ItemScores, score_captions};
+pub use cider::{CiderScores, cider};
+pub use diversity::distinct_n;
+pub use error::{Error, Result};
+pub use files::{parse_answers, parse_candidates, parse_references};
+pub use ngrams::Sentences;
+pub use rouge::rouge_l;
+pub use segment::{Segment, Segmenter};

@@ -1,9 +1,10 @@
-//! Prints the encoding speed in MB/s, of this crate and of Hugging Face `tokenizers`, as JSON.
+//! Prints the speed of encoding and training in MB/s, and that of Hugging Face `tokenizers`, as JSON.
 //!
 //! `cargo run --release -p m6-text --example throughput -- vocab.txt text-file [rounds]`
 #![allow(clippy::print_stdout)]
 
 use m6_text::Tokenizer;
+use m6_text::train::WordPieceTrainer;
 use std::path::Path;
 use std::time::Instant;
 
@@ -48,6 +49,15 @@ fn main() -> Result<(), Failure> {
             .sum()
     });
 
+    let train = || {
+        let mut trainer = WordPieceTrainer::new(21_128);
+        trainer.feed(&text);
+        trainer.train()
+    };
+    let learnt = train()?.to_json();
+    let (training, _) = best_mb_per_s(n_bytes, 1, || usize::from(train().is_ok()));
+    let same = train()?.to_json() == learnt;
+
     let theirs = tokenizers::Tokenizer::from_bytes(ours.to_json())?;
     let (hf, hf_tokens) = best_mb_per_s(n_bytes, n_rounds.min(2), || {
         let encode = |l: &&str| theirs.encode_fast(*l, false).map_or(0, |e| e.len());
@@ -57,6 +67,7 @@ fn main() -> Result<(), Failure> {
         "{{\"n_bytes\": {n_bytes}, \"n_tokens\": {n_tokens}, \"hf_n_tokens\": {hf_tokens}, \
          \"load_ms\": {load_ms:.1}, \"mb_per_s_1_thread\": {one:.1}, \
          \"mb_per_s_2_threads\": {two:.1}, \"mb_per_s_with_offsets\": {full:.1}, \
+         \"train_mb_per_s\": {training:.1}, \"train_repeats\": {same}, \
          \"hf_mb_per_s_1_thread\": {hf:.2}, \"ratio_1_thread\": {:.1}}}",
         one / hf
     );

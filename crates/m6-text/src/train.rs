@@ -42,6 +42,8 @@ pub struct WordPieceTrainer {
     pub limit_alphabet: Option<usize>,
     scanner: Scanner,
     counts: Counts,
+    /// Scratch of [`WordPieceTrainer::feed`], empty between lines.
+    found: Vec<Found>,
 }
 
 #[derive(Debug, Default)]
@@ -62,17 +64,21 @@ impl WordPieceTrainer {
             limit_alphabet: None,
             scanner: Scanner::new(BertOptions::default(), no_pieces, 0, Vec::new()),
             counts: Counts::default(),
+            found: Vec::new(),
         }
     }
 
-    /// Counts the words of a text. Memory grows with the number of distinct words only.
+    /// Counts the words of a text. Memory grows with the distinct words and the longest line.
     pub fn feed(&mut self, text: &str) {
-        let mut sink = Counting {
-            counts: &mut self.counts,
-            found: Vec::new(),
-        };
-        self.scanner.scan(text, &mut sink);
-        sink.commit();
+        // A line break always ends a word, so lines can be scanned apart.
+        for line in text.split('\n') {
+            let mut sink = Counting {
+                counts: &mut self.counts,
+                found: std::mem::take(&mut self.found),
+            };
+            self.scanner.scan(line, &mut sink);
+            self.found = sink.commit();
+        }
     }
 
     /// Learns the vocabulary.
@@ -155,19 +161,22 @@ struct Counting<'a> {
     found: Vec<Found>,
 }
 
+#[derive(Debug)]
 enum Found {
     Isolated(char),
     Word(Box<str>),
 }
 
 impl Counting<'_> {
-    fn commit(self) {
-        for found in self.found {
+    /// Adds what was found to the counts; gives the emptied list back.
+    fn commit(mut self) -> Vec<Found> {
+        for found in self.found.drain(..) {
             match found {
                 Found::Isolated(c) => *self.counts.isolated.entry(c).or_default() += 1,
                 Found::Word(word) => *self.counts.words.entry(word).or_default() += 1,
             }
         }
+        self.found
     }
 }
 

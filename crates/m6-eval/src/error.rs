@@ -1,0 +1,73 @@
+//! What can go wrong when scores are computed.
+
+/// Everything this crate refuses, with the item it concerns.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing to score.
+    #[error("there is no item to score; expected at least one")]
+    NoItems,
+    /// The same id twice in one file.
+    #[error("id {id:?} occurs more than once among the {what}; every id needs one entry")]
+    DuplicateId {
+        /// "references", "candidates" or "answers".
+        what: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// An item with references but without a candidate.
+    #[error("{n_missing} of {n_items} ids have references but no candidate, the first is {id:?}")]
+    MissingCandidate {
+        /// The first such id.
+        id: String,
+        /// How many there are.
+        n_missing: usize,
+        /// How many ids have references.
+        n_items: usize,
+    },
+    /// A candidate for an item that has no references.
+    #[error("candidate {id:?} has no references; remove it or add its references")]
+    UnknownCandidate {
+        /// Its id.
+        id: String,
+    },
+    /// An item whose references are missing, or hold no token.
+    #[error("the references of {id:?} are empty (or empty once segmented); give at least one")]
+    EmptyReferences {
+        /// Its id.
+        id: String,
+    },
+    /// An answer to compare with is missing.
+    #[error("item {id:?} has no expected answer; give at least one")]
+    NoAnswer {
+        /// Its id.
+        id: String,
+    },
+    /// WordPiece segmentation without a tokenizer.
+    #[error("segmentation by word pieces needs a tokenizer; give one or choose none or char")]
+    NoTokenizer,
+    /// An n-gram order outside 1..=4.
+    #[error("n-gram order {got} is outside 1 to 4")]
+    Order {
+        /// What was asked for.
+        got: usize,
+    },
+    /// A name that is none of the segmentations.
+    #[error("segmentation {got:?} is unknown; expected none, char or wordpiece")]
+    UnknownSegment {
+        /// What was given.
+        got: String,
+    },
+    /// A line of a file that is not what was expected.
+    #[error("line {line}: {message}; expected {expected}")]
+    Line {
+        /// One-based line.
+        line: usize,
+        /// What the reader says.
+        message: String,
+        /// The shape of a good line.
+        expected: &'static str,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,371 @@
+//! The command line as data. Flags that mean the same everywhere are declared once in [`Common`].
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// m6: a Chinese multimodal pretrainer, from raw sources to captions and answers, in one binary.
+#[derive(Parser, Debug)]
+#[command(name = "m6", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Flags every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags every verb takes.
+#[derive(Args, Debug, Clone)]
+pub struct Common {
+    /// Machine-readable output on stdout: one object, or one a line where a verb streams.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Seed of everything random.
+    #[arg(long, global = true, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads to compute with; all cores by default. The result does not depend on it.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Device to compute on. This build has: cpu.
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    pub device: String,
+    /// Overrides one configuration value; may be given several times.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Checks the configuration and the input, prints what would be done, and stops.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// No talk on stderr but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More talk on stderr; twice for every detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Plain lines instead of a progress bar.
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+/// Where a verb writes its folder.
+#[derive(Args, Debug, Clone)]
+pub struct OutDir {
+    /// Folder to write. One that has something in it is refused unless told otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Replaces what is in the folder.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// The verbs, in the order data flows.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// The whole path, small, on the built-in sample world: draw, tokenize, pretrain, caption, answer, report.
+    Demo(DemoArgs),
+    /// Vocabulary: train one, encode, decode, inspect.
+    #[command(subcommand)]
+    Tokenizer(TokenizerVerb),
+    /// Lays records of the configured sources out once as token shards, pictures and row tables.
+    Prepare(PrepareArgs),
+    /// Pretrains a model on prepared data; stopped runs go on with --resume, to the last bit.
+    Pretrain(PretrainArgs),
+    /// Continues text, captions pictures, answers questions.
+    #[command(subcommand)]
+    Generate(GenerateVerb),
+    /// Scores candidates against references.
+    #[command(subcommand)]
+    Score(ScoreVerb),
+    /// Parameters, bytes, FLOPs and time of a configuration, without allocating it.
+    Plan(PlanArgs),
+    /// Lists the presets, or prints one with every default filled in.
+    #[command(subcommand)]
+    Preset(PresetVerb),
+    /// Shows what is in a run, a checkpoint, prepared data, or a safetensors file.
+    Inspect(InspectArgs),
+    /// Times the operators on fixed workloads.
+    #[command(subcommand)]
+    Bench(BenchVerb),
+    /// Looks at this machine: cores, memory, disk, measured f32 peak.
+    Doctor,
+    /// Prints the completion script of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `m6 demo`.
+#[derive(Args, Debug, Clone)]
+pub struct DemoArgs {
+    /// Folder to write.
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+    /// Keeps what an earlier demo left in the folder, and refuses to start over it.
+    #[arg(long)]
+    pub keep: bool,
+    /// The shortest setting: every stage in about a minute, too short to learn much.
+    #[arg(long)]
+    pub short: bool,
+}
+
+/// `m6 tokenizer ...`.
+#[derive(Subcommand, Debug)]
+pub enum TokenizerVerb {
+    /// Trains a WordPiece vocabulary on text files or on the sources of a configuration.
+    Train(TokenizerTrainArgs),
+    /// Text to ids, a line at a time from stdin.
+    Encode(TokenizerCodeArgs),
+    /// Ids to text, a line at a time from stdin: `{"ids":[...]}`, `[...]`, or numbers with blanks between.
+    Decode(TokenizerCodeArgs),
+    /// Size, special entries and make-up of a vocabulary.
+    Inspect {
+        /// vocab.txt or tokenizer.json.
+        #[arg(long, value_name = "FILE")]
+        vocab: PathBuf,
+    },
+}
+
+/// `m6 tokenizer train`.
+#[derive(Args, Debug, Clone)]
+pub struct TokenizerTrainArgs {
+    /// Plain text files, one passage a line.
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub text: Vec<PathBuf>,
+    /// A configuration whose [[data.sources]] are read instead.
+    #[arg(long, value_name = "CONFIG")]
+    pub config: Option<String>,
+    /// Entries of the vocabulary.
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// File to write; HF tokenizer.json, or vocab.txt when it ends in .txt.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `m6 tokenizer encode|decode`.
+#[derive(Args, Debug, Clone)]
+pub struct TokenizerCodeArgs {
+    /// vocab.txt or tokenizer.json.
+    #[arg(long, value_name = "FILE")]
+    pub vocab: PathBuf,
+    /// Adds [CLS] and [SEP].
+    #[arg(long)]
+    pub special: bool,
+    /// Each input line is a JSON string, so that a text may hold line breaks.
+    #[arg(long)]
+    pub json_lines: bool,
+}
+
+/// `m6 prepare`.
+#[derive(Args, Debug, Clone)]
+pub struct PrepareArgs {
+    /// Preset name or TOML file.
+    pub config: String,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutDir,
+}
+
+/// `m6 pretrain`.
+#[derive(Args, Debug, Clone)]
+pub struct PretrainArgs {
+    /// Preset name or TOML file.
+    pub config: String,
+    /// Prepared data.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutDir,
+    /// Goes on from the newest valid checkpoint of the run folder.
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+}
+
+/// `m6 generate ...`.
+#[derive(Subcommand, Debug)]
+pub enum GenerateVerb {
+    /// Continues a text.
+    Text {
+        /// Beginning of the text; several are done as one batch.
+        #[arg(long, required = true)]
+        prompt: Vec<String>,
+        /// How.
+        #[command(flatten)]
+        how: GenerateArgs,
+    },
+    /// Says what is in a picture.
+    Caption {
+        /// Pictures.
+        #[command(flatten)]
+        pictures: PictureArgs,
+        /// How.
+        #[command(flatten)]
+        how: GenerateArgs,
+    },
+    /// Answers a question, about a picture if one is given.
+    Answer {
+        /// The question.
+        #[arg(long)]
+        question: String,
+        /// Pictures; none asks the text alone.
+        #[command(flatten)]
+        pictures: PictureArgs,
+        /// How.
+        #[command(flatten)]
+        how: GenerateArgs,
+    },
+}
+
+/// Which pictures.
+#[derive(Args, Debug, Clone)]
+pub struct PictureArgs {
+    /// One picture; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub image: Vec<PathBuf>,
+    /// A folder of pictures.
+    #[arg(long, value_name = "DIR")]
+    pub images: Option<PathBuf>,
+    /// A tar of pictures (WebDataset).
+    #[arg(long, value_name = "FILE")]
+    pub tar: Option<PathBuf>,
+}
+
+/// How to generate.
+#[derive(Args, Debug, Clone)]
+pub struct GenerateArgs {
+    /// Run folder, checkpoint folder or exported model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Longest output in tokens.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub max_tokens: usize,
+    /// 0 is greedy.
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub temperature: f64,
+    /// Draws among the K likeliest; 0 among all.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: usize,
+    /// Draws among the likeliest that together have this probability.
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f64,
+    /// Beam search with so many beams.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub beams: usize,
+    /// Exponent of the length a beam's log-probability is divided by.
+    #[arg(long, default_value_t = 0.6, value_name = "A")]
+    pub length_penalty: f64,
+    /// No run of N tokens twice; 0 allows it.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub no_repeat_ngram: usize,
+    /// Prompts decoded together.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub batch: usize,
+}
+
+/// `m6 score ...`.
+#[derive(Subcommand, Debug)]
+pub enum ScoreVerb {
+    /// BLEU-1..4, ROUGE-L and CIDEr of captions.
+    Caption(ScoreCaptionArgs),
+}
+
+/// `m6 score caption`.
+#[derive(Args, Debug, Clone)]
+pub struct ScoreCaptionArgs {
+    /// JSONL of {"id","captions":[...]}.
+    #[arg(long, value_name = "FILE")]
+    pub references: PathBuf,
+    /// JSONL of {"id","text"}.
+    #[arg(long, value_name = "FILE")]
+    pub candidates: PathBuf,
+    /// How texts become tokens: none splits at blanks.
+    #[arg(long, default_value = "char", value_parser = ["none", "char", "wordpiece"])]
+    pub segment: String,
+    /// Vocabulary of --segment wordpiece.
+    #[arg(long, value_name = "FILE")]
+    pub vocab: Option<PathBuf>,
+    /// One line per id instead of the totals.
+    #[arg(long)]
+    pub per_item: bool,
+    /// Scores the candidates moved on by one picture instead: the control that knows no picture.
+    #[arg(long)]
+    pub shuffled: bool,
+}
+
+/// `m6 plan`.
+#[derive(Args, Debug, Clone)]
+pub struct PlanArgs {
+    /// Preset name or TOML file.
+    pub config: String,
+}
+
+/// `m6 preset ...`.
+#[derive(Subcommand, Debug)]
+pub enum PresetVerb {
+    /// Names and sizes.
+    List,
+    /// One preset, every default filled in.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `m6 inspect`.
+#[derive(Args, Debug, Clone)]
+pub struct InspectArgs {
+    /// Run, checkpoint or data folder, or a safetensors file.
+    pub path: PathBuf,
+}
+
+/// `m6 bench ...`.
+#[derive(Subcommand, Debug)]
+pub enum BenchVerb {
+    /// Training step of a 40.7 M decoder: 6 layers, d 512, vocabulary 21,128, 8 x 256 tokens.
+    Train(BenchArgs),
+    /// One token with a KV cache through the same decoder.
+    Decode(BenchArgs),
+    /// Forward and backward of a VQGAN-like convolution stack, 8 x 3 x 64 x 64.
+    Conv(BenchArgs),
+    /// Text to ids, in memory.
+    Tokenizer(BenchTokenizerArgs),
+    /// Packed rows against one padded sample a row, on prepared data.
+    Packing(BenchPackingArgs),
+}
+
+/// `m6 bench train|decode|conv`.
+#[derive(Args, Debug, Clone)]
+pub struct BenchArgs {
+    /// Folder with lm.safetensors and conv.safetensors; weights are drawn from the seed without it.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// Timed iterations.
+    #[arg(long, value_name = "N")]
+    pub iters: Option<usize>,
+}
+
+/// `m6 bench packing`.
+#[derive(Args, Debug, Clone)]
+pub struct BenchPackingArgs {
+    /// Preset name or TOML file.
+    pub config: String,
+    /// Prepared data.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Timed steps of each kind.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub iters: usize,
+}
+
+/// `m6 bench tokenizer`.
+#[derive(Args, Debug, Clone)]
+pub struct BenchTokenizerArgs {
+    /// vocab.txt or tokenizer.json.
+    #[arg(long, value_name = "FILE")]
+    pub vocab: PathBuf,
+    /// Text file; every line is one text.
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+}

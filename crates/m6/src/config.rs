@@ -1,0 +1,291 @@
+//! The configuration of a run: presets compiled in, `extends`, `--set`, and unknown keys refused with the nearest name.
+
+use crate::error::{Failure, OrFail, Result};
+use m6_data::DataConfig;
+use m6_model::ModelConfig;
+use m6_train::TrainConfig;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Presets by name; each is a whole configuration a file can extend.
+pub const PRESETS: [(&str, &str); 6] = [
+    ("m6-nano", include_str!("../presets/m6-nano.toml")),
+    ("m6-tiny", include_str!("../presets/m6-tiny.toml")),
+    ("m6-small", include_str!("../presets/m6-small.toml")),
+    ("m6-base", include_str!("../presets/m6-base.toml")),
+    ("m6-10b", include_str!("../presets/m6-10b.toml")),
+    ("m6-100b", include_str!("../presets/m6-100b.toml")),
+];
+
+/// Where the vocabulary comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizerConfig {
+    /// `vocab.txt` or `tokenizer.json`; empty trains one on the sources.
+    pub file: String,
+    /// Entries of a trained vocabulary. Ours; 21,128 is the size of the paper's vocabulary layout.
+    pub vocab_size: usize,
+    /// Characters and pieces seen less often are left out.
+    pub min_frequency: u64,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self { file: String::new(), vocab_size: 21_128, min_frequency: 2 }
+    }
+}
+
+/// What the run shows of itself while training.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplesConfig {
+    /// Beginnings of texts to continue.
+    pub prompts: Vec<String>,
+    /// Held-out pictures to caption.
+    pub n_pictures: usize,
+    /// Longest continuation in tokens.
+    pub max_tokens: usize,
+}
+
+/// Everything `prepare` and `pretrain` read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// The vocabulary.
+    pub tokenizer: TokenizerConfig,
+    /// Sources, rows and tasks.
+    pub data: DataConfig,
+    /// Sizes of the network.
+    pub model: ModelConfig,
+    /// The optimisation.
+    pub train: TrainConfig,
+    /// Fixed prompts.
+    pub samples: SamplesConfig,
+}
+
+/// A parsed configuration with the text it came from.
+pub struct Loaded {
+    /// The values.
+    pub config: RunConfig,
+    /// The user's own file, as written.
+    pub text: String,
+    /// Every value, defaults included.
+    pub resolved: String,
+}
+
+/// Reads a preset name or a TOML file, follows `extends`, applies `--set`, checks every key and value.
+pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
+    let (text, mut table) = read(name_or_path, 0)?;
+    for set in sets {
+        apply_set(&mut table, set)?;
+    }
+    let config = parse(table, name_or_path)?;
+    let resolved = toml::to_string(&config).or_usage()?;
+    Ok(Loaded { config, text, resolved })
+}
+
+fn read(name_or_path: &str, depth: usize) -> Result<(String, Table)> {
+    if depth > 8 {
+        return Err(Failure::usage(format!("`extends` goes more than 8 files deep at {name_or_path}; is there a cycle?")));
+    }
+    let (text, dir) = match PRESETS.iter().find(|(name, _)| *name == name_or_path) {
+        Some((_, text)) => ((*text).to_string(), None),
+        None => {
+            let path = Path::new(name_or_path);
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Failure::usage(format!("cannot read the configuration {name_or_path}: {error}"))
+                    .hint(format!("a path of a TOML file, or one of the presets {}", preset_names().join(", ")))
+            })?;
+            (text, path.parent().map(Path::to_path_buf))
+        }
+    };
+    let mut table: Table = text.parse().map_err(|error| Failure::usage(format!("{name_or_path} is not TOML: {error}")))?;
+    if let Some(parent) = table.remove("extends") {
+        let Value::String(parent) = parent else {
+            return Err(Failure::usage(format!("{name_or_path}: `extends` must be a preset name or a path in quotes")));
+        };
+        let is_preset = PRESETS.iter().any(|(name, _)| *name == parent);
+        let parent = match (&dir, is_preset) {
+            (Some(dir), false) => dir.join(&parent).display().to_string(),
+            _ => parent,
+        };
+        let (_, mut base) = read(&parent, depth + 1)?;
+        merge(&mut base, table);
+        table = base;
+    }
+    Ok((text, table))
+}
+
+fn preset_names() -> Vec<&'static str> {
+    PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `a.b.c=value`; in a list of tables a step is the `name` of an element. The value is TOML, or else a string.
+fn apply_set(table: &mut Table, set: &str) -> Result<()> {
+    let Some((path, raw)) = set.split_once('=') else {
+        return Err(Failure::usage(format!("--set {set}: expected key=value")));
+    };
+    let value = format!("v = {raw}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("v"))
+        .unwrap_or_else(|| Value::String(raw.to_string()));
+    let steps: Vec<&str> = path.trim().split('.').collect();
+    let mut at = table;
+    for (i, step) in steps.iter().enumerate() {
+        if i + 1 == steps.len() {
+            at.insert((*step).to_string(), value);
+            return Ok(());
+        }
+        let entry = at.entry((*step).to_string()).or_insert_with(|| Value::Table(Table::new()));
+        at = match entry {
+            Value::Table(inner) => inner,
+            Value::Array(items) => {
+                let name = steps[i + 1];
+                return set_in_list(items, name, &steps[i + 2..], value, set);
+            }
+            _ => return Err(Failure::usage(format!("--set {set}: {} is a value, not a table", steps[..=i].join(".")))),
+        };
+    }
+    Ok(())
+}
+
+fn set_in_list(items: &mut [Value], name: &str, rest: &[&str], value: Value, set: &str) -> Result<()> {
+    let known: Vec<String> =
+        items.iter().filter_map(|item| item.get("name")?.as_str().map(str::to_string)).collect();
+    let found = items.iter_mut().find(|item| item.get("name").and_then(Value::as_str) == Some(name));
+    let (Some(Value::Table(inner)), false) = (found, rest.is_empty()) else {
+        return Err(Failure::usage(format!("--set {set}: no element named `{name}`; there are: {}", known.join(", "))));
+    };
+    let (last, path) = rest.split_last().expect("not empty");
+    let mut at = inner;
+    for step in path {
+        let entry = at.entry((*step).to_string()).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(next) = entry else {
+            return Err(Failure::usage(format!("--set {set}: {step} is a value, not a table")));
+        };
+        at = next;
+    }
+    at.insert((*last).to_string(), value);
+    Ok(())
+}
+
+fn parse(table: Table, origin: &str) -> Result<RunConfig> {
+    let mut known = serde_json::to_value(RunConfig::default()).or_usage()?;
+    let every = |name: &str| Some(name.to_string());
+    let source = m6_data::SourceConfig {
+        side: every("side"),
+        id: every("id"),
+        question: every("question"),
+        answer: every("answer"),
+        ..m6_data::SourceConfig::default()
+    };
+    known["data"]["sources"] = serde_json::json!([serde_json::to_value(source).or_usage()?]);
+    let mut problems = Vec::new();
+    unknown_keys(&Value::Table(table.clone()), &known, "", &mut problems);
+    if problems.is_empty() {
+        let parsed = RunConfig::deserialize(Value::Table(table));
+        match parsed {
+            Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
+            Ok(config) => {
+                problems.extend(config.data.validate().into_iter().map(|p| format!("[data] {p}")));
+                problems.extend(config.model.validate().into_iter().map(|p| format!("[model] {p}")));
+                problems.extend(config.train.validate().into_iter().map(|p| format!("[train] {p}")));
+                if problems.is_empty() {
+                    return Ok(config);
+                }
+            }
+        }
+    }
+    let list = problems.join("\n  - ");
+    Err(Failure::usage(format!("{origin}: {} problem(s) in the configuration:\n  - {list}", problems.len()))
+        .hint("`m6 preset show m6-tiny` prints every key with its value"))
+}
+
+/// Keys of `given` that `known` does not have, with the nearest known name. An empty known table takes any key.
+fn unknown_keys(given: &Value, known: &serde_json::Value, path: &str, problems: &mut Vec<String>) {
+    match (given, known) {
+        (Value::Table(given), serde_json::Value::Object(known)) if !known.is_empty() => {
+            for (key, value) in given {
+                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match known.get(key) {
+                    Some(inner) => unknown_keys(value, inner, &here, problems),
+                    None => problems.push(format!("unknown key `{here}`{}", nearest(key, known.keys()))),
+                }
+            }
+        }
+        (Value::Array(items), serde_json::Value::Array(known)) if known.len() == 1 => {
+            for (i, item) in items.iter().enumerate() {
+                let name = item.get("name").and_then(Value::as_str).map_or(i.to_string(), str::to_string);
+                unknown_keys(item, &known[0], &format!("{path}.{name}"), problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `; did you mean `x`?` when a name is close enough.
+pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
+    known
+        .map(|name| (strsim::jaro_winkler(key, name), name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(String::new(), |(_, name)| format!("; did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_parses_and_is_valid() {
+        for name in preset_names() {
+            if let Err(failure) = load(name, &[]) {
+                panic!("{}", failure.render());
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_all_named_with_the_nearest() {
+        let failure = load("m6-nano", &["model.n_layer=3".into(), "train.leraning_rate=1".into(), "modle.x=1".into()])
+            .err()
+            .expect("three unknown keys");
+        let text = failure.render();
+        assert!(text.contains("`model.n_layer`; did you mean `n_layers`?"), "{text}");
+        assert!(text.contains("`train.leraning_rate`") && text.contains("3 problem(s)"), "{text}");
+        assert!(text.contains("`modle`; did you mean `model`?"), "{text}");
+    }
+
+    #[test]
+    fn set_takes_toml_values_and_bare_strings() {
+        let loaded = load("m6-nano", &["train.steps=7".into(), "data.root=some/dir".into()]).ok().expect("valid");
+        assert_eq!(loaded.config.train.steps, 7);
+        assert_eq!(loaded.config.data.root, Path::new("some/dir"));
+    }
+
+    #[test]
+    fn resolved_text_reads_back_to_the_same_text() {
+        let loaded = load("m6-tiny", &[]).ok().expect("valid");
+        let again = parse(loaded.resolved.parse().expect("TOML"), "resolved").ok().expect("valid");
+        assert_eq!(toml::to_string(&again).expect("TOML"), loaded.resolved);
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_key() {
+        let failure = load("m6-nano", &["train.steps=\"many\"".into()]).err().expect("wrong type");
+        assert!(failure.render().contains("steps") || failure.render().contains("many"), "{}", failure.render());
+    }
+}

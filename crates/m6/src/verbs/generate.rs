@@ -1,0 +1,169 @@
+//! `m6 generate text|caption|answer`.
+
+use super::common::{self, Picture};
+use crate::cli::{Common, GenerateArgs, GenerateVerb, PictureArgs};
+use crate::error::{Code, Failure, OrFail, Result};
+use crate::out::Terminal;
+use m6_model::{GenerateOptions, Generated, Model, Prompt};
+use m6_text::Tokenizer;
+use m6_train::LoadedModel;
+use serde_json::json;
+use std::io::IsTerminal;
+
+/// Runs the verb.
+pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<()> {
+    match verb {
+        GenerateVerb::Text { prompt, how } => text(prompt, how, common, terminal),
+        GenerateVerb::Caption { pictures, how } => {
+            caption(pictures, how, common, terminal)
+        }
+        GenerateVerb::Answer { question, pictures, how } => answer(question, pictures, how, common, terminal),
+    }
+}
+
+fn text(prompts: &[String], how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let bundle = load(how, terminal)?;
+    let jobs: Vec<(String, Prompt)> = prompts
+        .iter()
+        .map(|text| (text.clone(), Prompt { target: bundle.tokenizer.encode(text), ..Prompt::default() }))
+        .collect();
+    finish(&bundle, jobs, how, common, terminal, &|prompt, text| format!("{prompt}{text}"))
+}
+
+fn caption(pictures: &PictureArgs, how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let bundle = load(how, terminal)?;
+    let found = load_pictures(&bundle, pictures, terminal)?;
+    if found.is_empty() {
+        return Err(Failure::usage("no picture to caption").hint("--image FILE, --images DIR or --tar FILE.tar"));
+    }
+    let jobs = found.into_iter().map(|p| (p.id, Prompt { pictures: p.chw, ..Prompt::default() })).collect();
+    finish(&bundle, jobs, how, common, terminal, &|_, text| text.to_string())
+}
+
+fn answer(question: &str, pictures: &PictureArgs, how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let bundle = load(how, terminal)?;
+    let source = bundle.tokenizer.encode(question);
+    let found = load_pictures(&bundle, pictures, terminal)?;
+    let jobs = if found.is_empty() {
+        vec![(String::new(), Prompt { source, ..Prompt::default() })]
+    } else {
+        found
+            .into_iter()
+            .map(|p| (p.id, Prompt { pictures: p.chw, source: source.clone(), ..Prompt::default() }))
+            .collect()
+    };
+    finish(&bundle, jobs, how, common, terminal, &|_, text| text.to_string())
+}
+
+fn load(how: &GenerateArgs, terminal: &Terminal) -> Result<LoadedModel> {
+    common::load_model(&how.model, terminal)
+}
+
+fn load_pictures(bundle: &LoadedModel, args: &PictureArgs, terminal: &Terminal) -> Result<Vec<Picture>> {
+    common::pictures(args, bundle.model.config().patches.image_side, common::fit_of(bundle), terminal)
+}
+
+/// Options of the model's generator from the command line.
+pub fn options(how: &GenerateArgs, tokenizer: &Tokenizer, seed: u64) -> GenerateOptions {
+    let marks = tokenizer.special();
+    GenerateOptions {
+        max_tokens: how.max_tokens,
+        temperature: how.temperature,
+        top_k: how.top_k,
+        top_p: how.top_p,
+        beams: how.beams,
+        length_penalty: how.length_penalty,
+        no_repeat_ngram: how.no_repeat_ngram,
+        seed,
+        streams: Vec::new(),
+        bos: marks.cls,
+        eos: marks.sep,
+        banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+    }
+}
+
+/// Captions of pictures, as the verb gives them; the demo and pretraining samples use it too.
+pub fn captions(model: &Model, tokenizer: &Tokenizer, pictures: &[&[u8]], options: &GenerateOptions) -> Result<Vec<String>> {
+    let prompts: Vec<Prompt> =
+        pictures.iter().map(|chw| Prompt { pictures: chw.to_vec(), ..Prompt::default() }).collect();
+    let made = m6_model::generate(model, &prompts, options, &mut |_, _| true).or_fail(Code::Numerics)?;
+    Ok(made.iter().map(|g| tokenizer.decode(&g.ids)).collect())
+}
+
+/// Generates in batches and writes a line for each prompt; one prompt at a terminal streams as it is made.
+fn finish(
+    bundle: &LoadedModel,
+    jobs: Vec<(String, Prompt)>,
+    how: &GenerateArgs,
+    common: &Common,
+    terminal: &Terminal,
+    plain: &dyn Fn(&str, &str) -> String,
+) -> Result<()> {
+    if common.dry_run {
+        terminal.say(&format!("would generate for {} prompt(s), at most {} tokens each", jobs.len(), how.max_tokens));
+        return Ok(());
+    }
+    let mut options = options(how, &bundle.tokenizer, common.seed.unwrap_or(1));
+    let streams = jobs.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
+    for (i, batch) in jobs.chunks(how.batch.max(1)).enumerate() {
+        let prompts: Vec<Prompt> = batch.iter().map(|(_, prompt)| prompt.clone()).collect();
+        // Each prompt draws from its own stream, wherever the batches are cut.
+        options.streams = (0..batch.len()).map(|j| (i * how.batch.max(1) + j) as u64).collect();
+        let mut shown = Stream::new(&bundle.tokenizer, terminal);
+        if streams {
+            terminal.data(&plain(&batch[0].0, ""));
+        }
+        let mut on_token = |_: usize, id: u32| {
+            if streams {
+                shown.push(id);
+            }
+            true
+        };
+        let made = m6_model::generate(&bundle.model, &prompts, &options, &mut on_token).or_fail(Code::Numerics)?;
+        for ((id, _), generated) in batch.iter().zip(&made) {
+            write_one(id, generated, bundle, terminal, streams, plain);
+        }
+    }
+    Ok(())
+}
+
+fn write_one(
+    id: &str,
+    generated: &Generated,
+    bundle: &LoadedModel,
+    terminal: &Terminal,
+    streamed: bool,
+    plain: &dyn Fn(&str, &str) -> String,
+) {
+    let text = bundle.tokenizer.decode(&generated.ids);
+    if terminal.json() {
+        terminal.object(&json!({"id": id, "text": text, "logprob": generated.logprob}));
+    } else if streamed {
+        terminal.data("\n");
+    } else {
+        terminal.data(&format!("{}\n", plain(id, &text)));
+    }
+}
+
+/// Shows text while it is made: what the tokens so far decode to, less what was shown.
+struct Stream<'a> {
+    tokenizer: &'a Tokenizer,
+    terminal: &'a Terminal,
+    ids: Vec<u32>,
+    shown: String,
+}
+
+impl<'a> Stream<'a> {
+    fn new(tokenizer: &'a Tokenizer, terminal: &'a Terminal) -> Self {
+        Self { tokenizer, terminal, ids: Vec::new(), shown: String::new() }
+    }
+
+    fn push(&mut self, id: u32) {
+        self.ids.push(id);
+        let text = self.tokenizer.decode(&self.ids);
+        if let Some(new) = text.strip_prefix(&self.shown) {
+            self.terminal.data(new);
+            self.shown = text;
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! One file per verb: arguments in, library calls, output. Helpers that several verbs share are in `common`.
+
+pub mod bench;
+pub mod common;
+pub mod demo;
+pub mod doctor;
+pub mod generate;
+pub mod inspect;
+pub mod plan;
+pub mod prepare;
+pub mod preset;
+pub mod pretrain;
+pub mod score;
+pub mod tokenizer;

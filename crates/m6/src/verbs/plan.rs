@@ -1,0 +1,66 @@
+//! `m6 plan CONFIG`: what a configuration costs, by arithmetic alone.
+
+use super::common;
+use crate::cli::{Common, PlanArgs};
+use crate::config;
+use crate::error::Result;
+use crate::out::Terminal;
+use serde_json::json;
+
+/// Positions of the sample the paper quotes its throughput for (section 3.2).
+const SAMPLE: usize = 272;
+
+/// Runs the verb.
+pub fn run(args: &PlanArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let config = config::load(&args.config, &common.set)?.config;
+    let counts = m6_model::count(&config.model);
+    let cost = m6_model::flops::flops(&config.model, SAMPLE as f64 / 2.0);
+    // The paper's sample: 16 patches of one picture and 256 words, 272 positions, all words with a loss.
+    let n_patches = config.model.patches.n_patches();
+    let n_words = SAMPLE.saturating_sub(n_patches).max(1);
+    let positions = (n_patches + n_words) as f64;
+    let flops = cost.train(positions, n_words as f64, 1.0, config.train.activation_checkpointing) / positions;
+    let total = counts.params_total as f64;
+    let tokens_per_step = (config.train.rows_per_batch * config.data.row_len) as f64;
+    let training_bytes = total * 16.0;
+    let row = json!({
+        "params_total": counts.params_total,
+        "params_active": counts.params_active,
+        "params_by_part": counts.by_part.iter().map(|(n, c)| (n.clone(), json!(c))).collect::<serde_json::Map<_, _>>(),
+        "bytes": {"weights": total * 4.0, "gradients": total * 4.0, "optimizer": total * 8.0, "checkpoint": total * 12.0},
+        "flops_per_token": flops,
+        "flops": cost,
+        "tokens_per_step": tokens_per_step,
+        "flops_per_step": flops * tokens_per_step,
+        "train_tokens": tokens_per_step * config.train.steps as f64,
+    });
+    if terminal.json() {
+        terminal.object(&row);
+        return Ok(());
+    }
+    let mut text = format!("parameters  {:.2} M, {:.2} M active a token\n", total / 1e6, counts.params_active as f64 / 1e6);
+    for (part, n) in &counts.by_part {
+        text.push_str(&format!("  {part:24} {:>12.3} M\n", *n as f64 / 1e6));
+    }
+    text.push_str(&format!(
+        "memory      weights {}, gradients {}, moments {}: {} in f32, activations beside\n",
+        common::bytes(total * 4.0),
+        common::bytes(total * 4.0),
+        common::bytes(total * 8.0),
+        common::bytes(training_bytes)
+    ));
+    text.push_str(&format!("checkpoint  {}\n", common::bytes(total * 12.0)));
+    text.push_str(&format!(
+        "training    {:.2} GFLOP a token (forward and backward), {:.0} tokens a step, {:.2} TFLOP a step, {} steps\n",
+        flops / 1e9,
+        tokens_per_step,
+        flops * tokens_per_step / 1e12,
+        config.train.steps
+    ));
+    for gflops in [200.0, 10_000.0, 400_000.0] {
+        let days = flops * tokens_per_step * config.train.steps as f64 / (gflops * 1e9) / 86_400.0;
+        text.push_str(&format!("  at {gflops:>7.0} GFLOP/s sustained  {days:.3} days\n"));
+    }
+    terminal.data(&text);
+    Ok(())
+}

@@ -40,7 +40,7 @@ pub fn linear_rows(
     out: &mut [f32],
 ) {
     assert_eq!(x.len(), n * k, "x is not [n, k]");
-    let o = if n == 0 { 0 } else { out.len() / n };
+    let o = out.len().checked_div(n).unwrap_or(0);
     assert_eq!(out.len(), n * o, "out is not [n, o]");
     assert!(n == 0 || w.len() == o * k, "w is not [o, k]");
     assert!(b.is_none_or(|b| n == 0 || b.len() == o), "b is not [o]");

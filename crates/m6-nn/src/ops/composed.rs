@@ -18,11 +18,17 @@ pub fn linear(x: &Tensor, w: &Param, b: Option<&Param>, act: Act) -> Result<Tens
     }
     let y = match act {
         Act::None => y,
-        Act::Gelu => y.gelu_erf()?,
+        Act::Gelu => gelu(&y)?,
         Act::Relu => y.relu()?,
     };
     dims.push(w.shape()[0]);
     Ok(y.reshape(dims)?)
+}
+
+/// Exact GELU; the backend's own has a gradient of six digits.
+fn gelu(u: &Tensor) -> Result<Tensor> {
+    let phi = ((u * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
+    Ok((u * (phi * 0.5)?)?)
 }
 
 /// [`super::layer_norm`].

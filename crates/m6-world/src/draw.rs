@@ -262,14 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_drawn_in_well_under_two_milliseconds() {
+    fn a_picture_is_drawn_in_under_two_milliseconds() {
         let world = World::new(32, 64);
-        let start = std::time::Instant::now();
-        for index in 0..200 {
-            world.picture(Split::Train, index);
-        }
-        let each = start.elapsed().as_secs_f64() / 200.0;
-        // Wide, because machines are shared and test builds may be slow; measured about 0.1 ms in release.
-        assert!(each < 0.02, "{:.2} ms", each * 1000.0);
+        let time = |batch: u64| {
+            let start = std::time::Instant::now();
+            for index in 0..20 {
+                world.picture(Split::Train, batch * 20 + index);
+            }
+            start.elapsed().as_secs_f64() / 20.0
+        };
+        // The best of many batches, because machines are shared; an unoptimised build only has to finish.
+        let best = (0..10).map(time).fold(f64::INFINITY, f64::min);
+        let limit = if cfg!(debug_assertions) { 0.2 } else { 0.002 };
+        assert!(best < limit, "{:.2} ms", best * 1000.0);
     }
 }

@@ -1,1 +1,26 @@
-//! The unified transformer, its patch networks and generation. No files, no clock.
+//! The unified transformer of M6, its patch networks and generation. No files, no clock.
+//!
+//! A model is built from a [`ModelConfig`] and a seed; it takes a [`ModelInput`] of plain arrays. One stack of blocks serves
+//! all tasks: picture patches (V) and source text (Tm) see each other, target text (Td) sees them and its own past (paper
+//! section 2.2). [`generate()`] continues prompts with a cache of keys and values; [`count()`] and [`flops`](flops::flops) answer
+//! questions about a configuration without building it.
+
+pub mod config;
+pub mod count;
+mod error;
+pub mod flops;
+pub mod generate;
+mod input;
+mod load;
+mod model;
+mod params;
+mod patches;
+pub mod spec;
+mod transformer;
+
+pub use config::{ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
+pub use count::{Counts, count};
+pub use error::{Error, Result};
+pub use generate::{GenerateOptions, Generated, Prompt, generate, score_target};
+pub use input::{ModelInput, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
+pub use model::{ForwardOptions, Model, Output};

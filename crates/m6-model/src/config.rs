@@ -1,0 +1,241 @@
+//! What a model is: sizes, patch network, experts. Pure data; nothing here allocates a tensor.
+
+mod patches;
+
+pub use patches::{PatchConfig, PatchKind, PatchScope};
+
+use serde::{Deserialize, Serialize};
+
+/// Shape of a model; the default is M6-base (paper section 2.4) with the paper's ResNet-50 patches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Entries of the word table, 2 or more. Default 21,128 (Chinese BERT; paper section 2).
+    pub vocab_size: usize,
+    /// Width of the residual stream, a multiple of `n_heads`. Default 1024.
+    pub d_model: usize,
+    /// Number of blocks, 1 or more. Default 24.
+    pub n_layers: usize,
+    /// Attention heads of a block. Default 16.
+    pub n_heads: usize,
+    /// Width inside the feed-forward layer. Default 4096 (4 x d_model by convention).
+    pub d_ff: usize,
+    /// Rows of the text position table: the longest source or target text. Default 512 (ours).
+    pub max_len: usize,
+    /// Dropout on the embedding and on each residual branch, in [0, 1). Default 0.1 (nearest evidence: the team's
+    /// baselines).
+    pub dropout: f32,
+    /// Whether the output layer is the word table (paper section 2). Default true.
+    pub tie_embeddings: bool,
+    /// Epsilon of every layer norm, above 0. Default 1e-5 (ours).
+    pub ln_eps: f64,
+    /// How pictures become a sequence of vectors.
+    pub patches: PatchConfig,
+    /// Mixture-of-experts layout; one expert is a dense model.
+    pub experts: ExpertsConfig,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 21_128,
+            d_model: 1024,
+            n_layers: 24,
+            n_heads: 16,
+            d_ff: 4096,
+            max_len: 512,
+            dropout: 0.1,
+            tie_embeddings: true,
+            ln_eps: 1e-5,
+            patches: PatchConfig::default(),
+            experts: ExpertsConfig::default(),
+        }
+    }
+}
+
+/// Mixture-of-experts layout (paper section 2.5); the layers themselves come in a later release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpertsConfig {
+    /// Experts per expert layer; 1 (default) is a dense model.
+    pub n_experts: usize,
+    /// Experts a token goes to inside each prototype. Default 1.
+    pub top_k: usize,
+    /// Groups of experts that route on their own and whose outputs are summed (M6-T). Default 1.
+    pub prototypes: usize,
+    /// Room of an expert relative to an even share of the tokens, in training. Default 1.25.
+    pub capacity_factor: f64,
+    /// The same in evaluation and generation. Default 2.0.
+    pub capacity_factor_eval: f64,
+    /// Every n-th block has experts in place of its feed-forward layer. Default 2 (gives the paper's 100 B).
+    pub moe_every: usize,
+    /// Weight of the load-balancing loss; 0 switches it off. Default 0.01.
+    pub aux_loss_weight: f64,
+    /// Weight of the router's z loss; 0 (default) switches it off.
+    pub z_loss_weight: f64,
+}
+
+impl Default for ExpertsConfig {
+    fn default() -> Self {
+        Self {
+            n_experts: 1,
+            top_k: 1,
+            prototypes: 1,
+            capacity_factor: 1.25,
+            capacity_factor_eval: 2.0,
+            moe_every: 2,
+            aux_loss_weight: 0.01,
+            z_loss_weight: 0.0,
+        }
+    }
+}
+
+impl ExpertsConfig {
+    /// Whether block `layer` (from 0) has experts in place of its feed-forward layer.
+    pub fn is_expert_layer(&self, layer: usize) -> bool {
+        self.n_experts > 1 && self.moe_every > 0 && (layer + 1).is_multiple_of(self.moe_every)
+    }
+
+    fn problems(&self, out: &mut Vec<String>) {
+        if self.n_experts == 0 || self.top_k == 0 || self.prototypes == 0 || self.moe_every == 0 {
+            out.push(format!(
+                "experts: n_experts {}, top_k {}, prototypes {} and moe_every {} must all be 1 or more",
+                self.n_experts, self.top_k, self.prototypes, self.moe_every
+            ));
+            return;
+        }
+        if self.n_experts % self.prototypes != 0 {
+            out.push(format!(
+                "experts.n_experts = {} cannot be split into experts.prototypes = {} equal groups",
+                self.n_experts, self.prototypes
+            ));
+        } else if self.top_k > self.n_experts / self.prototypes {
+            out.push(format!(
+                "experts.top_k = {} is more than the {} experts of a group",
+                self.top_k,
+                self.n_experts / self.prototypes
+            ));
+        }
+        for (name, x) in [
+            ("capacity_factor", self.capacity_factor),
+            ("capacity_factor_eval", self.capacity_factor_eval),
+        ] {
+            if !(x.is_finite() && x > 0.0) {
+                out.push(format!("experts.{name} = {x} must be a number above 0"));
+            }
+        }
+        for (name, x) in [
+            ("aux_loss_weight", self.aux_loss_weight),
+            ("z_loss_weight", self.z_loss_weight),
+        ] {
+            if !(x.is_finite() && x >= 0.0) {
+                out.push(format!("experts.{name} = {x} must be 0 or more"));
+            }
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Width of one attention head, `d_model / n_heads` (0 when there are no heads).
+    pub fn d_head(&self) -> usize {
+        self.d_model.checked_div(self.n_heads).unwrap_or(0)
+    }
+
+    /// Every problem of this configuration, one sentence each; empty when it can be built.
+    pub fn validate(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("d_model", self.d_model),
+            ("n_layers", self.n_layers),
+            ("n_heads", self.n_heads),
+            ("d_ff", self.d_ff),
+            ("max_len", self.max_len),
+        ];
+        for (name, n) in sizes {
+            if n == 0 || n > 1 << 24 {
+                out.push(format!("{name} = {n} must be between 1 and {}", 1 << 24));
+            }
+        }
+        if self.n_heads > 0 && self.d_model % self.n_heads != 0 {
+            out.push(format!(
+                "d_model = {} is not a multiple of n_heads = {}; choose for example {}",
+                self.d_model,
+                self.n_heads,
+                self.d_model.div_ceil(self.n_heads) * self.n_heads
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            out.push(format!(
+                "dropout = {} must be at least 0 and below 1",
+                self.dropout
+            ));
+        }
+        if !(self.ln_eps.is_finite() && self.ln_eps > 0.0) {
+            out.push(format!(
+                "ln_eps = {} must be a small number above 0",
+                self.ln_eps
+            ));
+        }
+        self.patches.problems(&mut out);
+        self.experts.problems(&mut out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_valid_and_survives_json() {
+        let cfg = ModelConfig::default();
+        assert_eq!(cfg.validate(), Vec::<String>::new());
+        let text = serde_json::to_string(&cfg).expect("serialises");
+        assert_eq!(
+            serde_json::from_str::<ModelConfig>(&text).expect("parses"),
+            cfg
+        );
+        assert_eq!(
+            serde_json::from_str::<ModelConfig>("{}").expect("parses"),
+            cfg
+        );
+    }
+
+    #[test]
+    fn unknown_key_is_refused() {
+        assert!(serde_json::from_str::<ModelConfig>(r#"{"d_modle": 3}"#).is_err());
+        assert!(
+            serde_json::from_str::<ModelConfig>(r#"{"patches": {"kind": "resnet51"}}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn every_problem_comes_at_once() {
+        let cfg = ModelConfig {
+            d_model: 10,
+            n_heads: 3,
+            dropout: 1.0,
+            ln_eps: f64::NAN,
+            patches: PatchConfig {
+                image_side: 30,
+                grid: 4,
+                ..PatchConfig::default()
+            },
+            experts: ExpertsConfig {
+                n_experts: 4,
+                top_k: 5,
+                ..ExpertsConfig::default()
+            },
+            ..ModelConfig::default()
+        };
+        let found = cfg.validate();
+        for word in ["n_heads", "dropout", "ln_eps", "image_side", "top_k"] {
+            assert!(
+                found.iter().any(|p| p.contains(word)),
+                "no problem names {word}: {found:?}"
+            );
+        }
+        assert_eq!(found.len(), 5, "{found:?}");
+    }
+}

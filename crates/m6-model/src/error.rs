@@ -1,0 +1,30 @@
+//! What can go wrong in this crate.
+
+/// Error of building, running or generating with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be built; every problem is listed.
+    #[error("the model configuration has {} problem(s): {}", .0.len(), .0.join("; "))]
+    Config(Vec<String>),
+    /// The configuration asks for experts.
+    #[error(
+        "experts.n_experts = {0}, but experts come in a later release: this version trains dense models only; \
+         set experts.n_experts = 1 (counting parameters and planning work for experts already)"
+    )]
+    Experts(usize),
+    /// An input does not fit the model or contradicts itself.
+    #[error("model input: {0}")]
+    Input(String),
+    /// Options of generation that cannot be followed.
+    #[error("generation options: {0}")]
+    Options(String),
+    /// Weights that cannot be read.
+    #[error("weights: {0}")]
+    Weights(String),
+    /// An operator failed.
+    #[error(transparent)]
+    Nn(#[from] m6_nn::Error),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,294 @@
+//! The model on plain slices with a cache of keys and values.
+//!
+//! Row `i` of every result depends on row `i` of the operands alone, in fixed order, whatever else is in the call.
+//! Shapes: n rows, d model, f feed-forward, v vocabulary.
+
+use super::Prompt;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::input::{SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
+use crate::model::Model;
+use crate::params::{Linear, Norm};
+use crate::transformer::Block;
+use m6_nn::glue::view;
+use m6_nn::infer::{self, KvCache};
+use m6_nn::ops::Act;
+use m6_nn::{Param, Tensor};
+use rayon::prelude::*;
+
+/// One sequence being written: its keys and values, and how many target words they hold.
+#[derive(Clone)]
+pub(super) struct Lane {
+    cache: KvCache,
+    n_target: usize,
+}
+
+/// Runs a model row by row.
+pub(super) struct Decoder<'m> {
+    model: &'m Model,
+}
+
+/// Word, position and segment of one row; the word is absent for a patch.
+struct Row {
+    token: Option<u32>,
+    position: u32,
+    segment: u32,
+}
+
+impl<'m> Decoder<'m> {
+    pub fn new(model: &'m Model) -> Self {
+        Self { model }
+    }
+
+    pub fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    /// Reads a prompt whose target is `words` (begin token first), with room for `n_more` words; gives the logits
+    /// `[n_logits, v]` after the last `n_logits` of them.
+    pub fn prefill(
+        &self,
+        prompt: &Prompt,
+        words: &[u32],
+        n_more: usize,
+        n_logits: usize,
+    ) -> Result<(Lane, Vec<f32>)> {
+        let patches = self.patch_rows(&prompt.pictures)?;
+        let d = self.config().d_model;
+        let rows = self.prompt_rows(prompt, patches.len() / d, words)?;
+        let n_prefix = rows.len() - words.len();
+        let mut x = self.embed(&rows)?;
+        for (x, patch) in x.iter_mut().zip(&patches) {
+            *x += patch;
+        }
+        // A prefix row sees the prefix; a target row sees everything up to itself.
+        let visible: Vec<usize> = (0..rows.len()).map(|i| n_prefix.max(i + 1)).collect();
+        let mut cache = KvCache::new(self.config().n_layers, d, rows.len() + n_more);
+        let x = self.blocks(x, |layer, n_heads, qkv, out| {
+            let [q, k, v] = split_qkv(qkv, d);
+            cache.push(layer, &k, &v)?;
+            Ok(infer::attend_rows(
+                &q, n_heads, &cache, layer, &visible, out,
+            )?)
+        })?;
+        let logits = self.logits(&x[(rows.len() - n_logits) * d..])?;
+        Ok((
+            Lane {
+                cache,
+                n_target: words.len(),
+            },
+            logits,
+        ))
+    }
+
+    /// Adds one word to each lane; gives the logits `[n_lanes, v]` after it.
+    pub fn step(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
+        let d = self.config().d_model;
+        let mut rows = Vec::with_capacity(lanes.len());
+        for (lane, &token) in lanes.iter_mut().zip(tokens) {
+            rows.push(Row {
+                token: Some(token),
+                position: lane.n_target as u32,
+                segment: SEGMENT_TARGET,
+            });
+            lane.n_target += 1;
+        }
+        let x = self.embed(&rows)?;
+        let x = self.blocks(x, |layer, n_heads, qkv, out| {
+            for (lane, qkv) in lanes.iter_mut().zip(qkv.chunks_exact(3 * d)) {
+                lane.cache.push(layer, &qkv[d..2 * d], &qkv[2 * d..])?;
+            }
+            let rows = out
+                .par_chunks_mut(d)
+                .zip(qkv.par_chunks(3 * d))
+                .zip(&*lanes);
+            rows.for_each_init(Vec::new, |scores, ((out, qkv), lane)| {
+                let (k, v) = (lane.cache.keys(layer), lane.cache.values(layer));
+                infer::attend_cached(&qkv[..d], n_heads, k, v, scores, out);
+            });
+            Ok(())
+        })?;
+        self.logits(&x)
+    }
+
+    /// Patch vectors of the pictures, `[k * p, d]`.
+    fn patch_rows(&self, pictures: &[u8]) -> Result<Vec<f32>> {
+        let bytes = self.config().patches.picture_bytes();
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !pictures.len().is_multiple_of(bytes) {
+            return Err(Error::Input(format!(
+                "{} bytes of pictures are no multiple of {bytes} (3 x {side} x {side})",
+                pictures.len(),
+                side = self.config().patches.image_side
+            )));
+        }
+        let patches = m6_nn::no_grad(|| self.model.patches.forward(pictures))?;
+        Ok(view::<f32>(&patches)?.to_vec())
+    }
+
+    fn prompt_rows(&self, prompt: &Prompt, n_patch_rows: usize, words: &[u32]) -> Result<Vec<Row>> {
+        let (max_len, vocab_size) = (self.config().max_len, self.vocab_size());
+        for (what, ids) in [("source", prompt.source.as_slice()), ("target", words)] {
+            if ids.len() > max_len {
+                return Err(Error::Input(format!(
+                    "a {what} of {} words exceeds max_len = {max_len}",
+                    ids.len()
+                )));
+            }
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+                return Err(Error::Input(format!(
+                    "{what} word {id} must be below the vocabulary's {vocab_size}"
+                )));
+            }
+        }
+        let n_patches = self.config().patches.n_patches();
+        let patch = |i: usize| Row {
+            token: None,
+            position: (i % n_patches) as u32,
+            segment: SEGMENT_PICTURE,
+        };
+        let text = |ids: &[u32], segment: u32| {
+            let row = |(i, &id): (usize, &u32)| Row {
+                token: Some(id),
+                position: i as u32,
+                segment,
+            };
+            ids.iter().enumerate().map(row).collect::<Vec<_>>()
+        };
+        let mut rows: Vec<Row> = (0..n_patch_rows).map(patch).collect();
+        rows.extend(text(&prompt.source, SEGMENT_SOURCE));
+        rows.extend(text(words, SEGMENT_TARGET));
+        Ok(rows)
+    }
+
+    fn embed(&self, rows: &[Row]) -> Result<Vec<f32>> {
+        let (d, tables) = (self.config().d_model, &self.model.embedding);
+        let mut x = vec![0.0; rows.len() * d];
+        let add =
+            |x: &mut [f32], table: &Param, pick: &dyn Fn(&Row) -> Option<u32>| -> Result<()> {
+                let table = table.tensor();
+                let table = view::<f32>(&table)?;
+                for (x, row) in x.chunks_exact_mut(d).zip(rows) {
+                    if let Some(id) = pick(row) {
+                        add_to(x, &table[id as usize * d..][..d]);
+                    }
+                }
+                Ok(())
+            };
+        add(&mut x, &tables.tokens, &|row| row.token)?;
+        add(&mut x, &tables.positions, &|row| {
+            row.token.map(|_| row.position)
+        })?;
+        add(&mut x, &tables.patch_positions, &|row| {
+            if row.token.is_none() {
+                Some(row.position)
+            } else {
+                None
+            }
+        })?;
+        add(&mut x, &tables.segments, &|row| Some(row.segment))?;
+        Ok(x)
+    }
+
+    /// All blocks over `x` `[n, d]`; `attend(layer, n_heads, qkv, out)` keeps keys and values and fills `out` `[n, d]`.
+    fn blocks(
+        &self,
+        mut x: Vec<f32>,
+        mut attend: impl FnMut(usize, usize, &[f32], &mut [f32]) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let mut mixed = vec![0.0; x.len()];
+        for Block {
+            layer,
+            n_heads,
+            ln1,
+            qkv,
+            out,
+            ln2,
+            up,
+            down,
+        } in &self.model.blocks
+        {
+            attend(
+                *layer,
+                *n_heads,
+                &linear(qkv, &norm(ln1, &x)?, Act::None)?,
+                &mut mixed,
+            )?;
+            add_to(&mut x, &linear(out, &mixed, Act::None)?);
+            let h = linear(up, &norm(ln2, &x)?, Act::Gelu)?;
+            add_to(&mut x, &linear(down, &h, Act::None)?);
+        }
+        Ok(x)
+    }
+
+    fn logits(&self, x: &[f32]) -> Result<Vec<f32>> {
+        rows_times(
+            &norm(&self.model.norm, x)?,
+            &self.model.head.tensor(),
+            None,
+            Act::None,
+        )
+    }
+}
+
+fn add_to(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// Rows `[q | k | v]` to three arrays of rows.
+fn split_qkv(qkv: &[f32], d: usize) -> [Vec<f32>; 3] {
+    [0, 1, 2].map(|part| {
+        qkv.chunks_exact(3 * d)
+            .flat_map(|row| &row[part * d..(part + 1) * d])
+            .copied()
+            .collect()
+    })
+}
+
+fn linear(layer: &Linear, x: &[f32], act: Act) -> Result<Vec<f32>> {
+    rows_times(
+        x,
+        &layer.0.weight.tensor(),
+        Some(&layer.0.bias.tensor()),
+        act,
+    )
+}
+
+/// `act(x w^T + b)` for rows of `x`.
+fn rows_times(x: &[f32], weight: &Tensor, bias: Option<&Tensor>, act: Act) -> Result<Vec<f32>> {
+    let (n_out, n_in) = weight.dims2().map_err(m6_nn::Error::from)?;
+    let n = x.len() / n_in;
+    let mut out = vec![0.0; n * n_out];
+    let bias = bias.map(view::<f32>).transpose()?;
+    infer::linear_rows(
+        x,
+        n,
+        n_in,
+        &view::<f32>(weight)?,
+        bias.as_deref(),
+        act,
+        &mut out,
+    );
+    Ok(out)
+}
+
+fn norm(norm: &Norm, x: &[f32]) -> Result<Vec<f32>> {
+    let (weight, bias) = (norm.pair.weight.tensor(), norm.pair.bias.tensor());
+    let mut out = vec![0.0; x.len()];
+    infer::layer_norm_rows(
+        x,
+        &view::<f32>(&weight)?,
+        &view::<f32>(&bias)?,
+        norm.eps as f32,
+        &mut out,
+    );
+    Ok(out)
+}

@@ -1,0 +1,180 @@
+//! What a forward pass takes: plain arrays, checked against the model before any of them is used.
+
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use m6_nn::spans::Spans;
+use std::sync::Arc;
+
+/// Id that adds nothing in an embedding table.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Segment of picture patches (V in the paper).
+pub const SEGMENT_PICTURE: u32 = 0;
+/// Segment of source text (Tm in the paper).
+pub const SEGMENT_SOURCE: u32 = 1;
+/// Segment of target text (Td in the paper).
+pub const SEGMENT_TARGET: u32 = 2;
+
+/// A batch of samples one after another, without padding (paper section 2.2; packing is ours).
+///
+/// Any of the three segments of a sample may be empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModelInput<'a> {
+    /// Word of every flat position, `[n]`; ignored where the segment is a picture.
+    pub tokens: &'a [u32],
+    /// Position inside its own text, or the index of the patch inside its picture, `[n]`.
+    pub positions: &'a [u32],
+    /// 0 picture, 1 source text, 2 target text, `[n]`.
+    pub segments: &'a [u32],
+    /// Flat ranges `[from, to)` whose tokens see exactly each other; one per sample, possibly empty.
+    pub prefixes: &'a [[u32; 2]],
+    /// Causal ranges `[prefix, from, to)`; several may share a prefix and do not see each other.
+    pub targets: &'a [[u32; 3]],
+    /// Pixels of all pictures, `k * 3 * side * side` bytes, channels first.
+    pub pictures: &'a [u8],
+    /// Flat position of the first patch of each of the `k` pictures; the others follow it.
+    pub picture_at: &'a [u32],
+    /// Flat positions whose next word is learned, `[m]`, distinct.
+    pub loss_at: &'a [u32],
+    /// The words to learn, `[m]`.
+    pub labels: &'a [u32],
+    /// Weight of each label in the loss, `[m]`; empty means `1 / m` each.
+    pub loss_weights: &'a [f32],
+}
+
+/// A checked input in the form the operators take.
+pub(crate) struct Layout {
+    pub tokens: Arc<[u32]>,
+    pub positions: Arc<[u32]>,
+    pub patch_positions: Arc<[u32]>,
+    pub segments: Arc<[u32]>,
+    /// Flat position of every patch of every picture.
+    pub patch_at: Arc<[u32]>,
+    pub spans: Arc<Spans>,
+}
+
+fn bad<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::Input(what.into()))
+}
+
+impl ModelInput<'_> {
+    /// Checks the arrays against each other and the model, and separates words from patches.
+    pub(crate) fn layout(&self, cfg: &ModelConfig) -> Result<Layout> {
+        let n = self.tokens.len();
+        if n == 0 {
+            return bad("there are no tokens");
+        }
+        if self.positions.len() != n || self.segments.len() != n {
+            return bad(format!(
+                "{n} tokens, {} positions and {} segments must be equally many",
+                self.positions.len(),
+                self.segments.len()
+            ));
+        }
+        let patch_at = self.patch_at(cfg)?;
+        let (tokens, positions, patch_positions) = self.ids(cfg)?;
+        let spans = Spans::new(n, self.prefixes.to_vec(), self.targets.to_vec())?;
+        Ok(Layout {
+            tokens: tokens.into(),
+            positions: positions.into(),
+            patch_positions: patch_positions.into(),
+            segments: self.segments.into(),
+            patch_at: patch_at.into(),
+            spans: Arc::new(spans),
+        })
+    }
+
+    /// Flat position of every patch; fails unless the pictures cover exactly the picture segment.
+    fn patch_at(&self, cfg: &ModelConfig) -> Result<Vec<u32>> {
+        let bytes = cfg.patches.picture_bytes();
+        if self.pictures.len() != self.picture_at.len() * bytes {
+            return bad(format!(
+                "{} bytes of pictures for {} pictures of {bytes} bytes (3 x {side} x {side})",
+                self.pictures.len(),
+                self.picture_at.len(),
+                side = cfg.patches.image_side
+            ));
+        }
+        let n_patches = cfg.patches.n_patches();
+        let mut taken = vec![false; self.tokens.len()];
+        let mut out = Vec::with_capacity(self.picture_at.len() * n_patches);
+        for (i, &first) in self.picture_at.iter().enumerate() {
+            for at in first as usize..first as usize + n_patches {
+                if self.segments.get(at) != Some(&SEGMENT_PICTURE) || taken[at] {
+                    return bad(format!(
+                        "picture {i} at {first} needs {n_patches} positions of segment 0, but position {at} is not free"
+                    ));
+                }
+                taken[at] = true;
+                out.push(at as u32);
+            }
+        }
+        let n_picture = self
+            .segments
+            .iter()
+            .filter(|&&s| s == SEGMENT_PICTURE)
+            .count();
+        if n_picture != out.len() {
+            return bad(format!(
+                "{n_picture} positions are of segment 0, but the pictures fill {}",
+                out.len()
+            ));
+        }
+        Ok(out)
+    }
+
+    /// Word ids, text positions and patch positions, each with [`NONE`] where it does not apply.
+    fn ids(&self, cfg: &ModelConfig) -> Result<(Vec<u32>, Vec<u32>, Vec<u32>)> {
+        let n = self.tokens.len();
+        let (mut tokens, mut positions) = (self.tokens.to_vec(), self.positions.to_vec());
+        let mut patches = vec![NONE; n];
+        for i in 0..n {
+            let position = self.positions[i];
+            match self.segments[i] {
+                SEGMENT_PICTURE => {
+                    check_below("patch position", i, position, cfg.patches.n_patches())?;
+                    patches[i] = position;
+                    tokens[i] = NONE;
+                    positions[i] = NONE;
+                }
+                SEGMENT_SOURCE | SEGMENT_TARGET => {
+                    check_below("token", i, tokens[i], cfg.vocab_size)?;
+                    check_below("position", i, position, cfg.max_len)?;
+                }
+                other => return bad(format!("segment {other} at {i} is none of 0, 1, 2")),
+            }
+        }
+        Ok((tokens, positions, patches))
+    }
+
+    /// Checks the loss arrays and gives the weights, `[m]`.
+    pub(crate) fn loss_weights(&self, cfg: &ModelConfig) -> Result<Vec<f32>> {
+        let m = self.labels.len();
+        if m == 0 {
+            return bad("there are no labels, so there is no loss");
+        }
+        let n_weights = self.loss_weights.len();
+        if self.loss_at.len() != m || (n_weights != m && n_weights != 0) {
+            return bad(format!(
+                "{m} labels, {} loss positions and {n_weights} loss weights must be equally many",
+                self.loss_at.len()
+            ));
+        }
+        for i in 0..m {
+            check_below("loss position", i, self.loss_at[i], self.tokens.len())?;
+            check_below("label", i, self.labels[i], cfg.vocab_size)?;
+        }
+        Ok(if n_weights == 0 {
+            vec![1.0 / m as f32; m]
+        } else {
+            self.loss_weights.to_vec()
+        })
+    }
+}
+
+fn check_below(what: &str, at: usize, got: u32, limit: usize) -> Result<()> {
+    if (got as usize) < limit {
+        return Ok(());
+    }
+    bad(format!("{what} {got} at {at} must be below {limit}"))
+}

@@ -1,0 +1,200 @@
+//! The whole model: parameters, forward pass, loss.
+
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::input::ModelInput;
+use crate::params::{self, Lookup, Norm};
+use crate::patches::PatchNet;
+use crate::transformer::{Block, Dropout, Embedding};
+use m6_nn::ops::{self, Act};
+use m6_nn::{Param, Params, Tensor};
+use std::sync::Arc;
+
+/// How a forward pass runs; the default is evaluation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForwardOptions {
+    /// Whether dropout is on.
+    pub train: bool,
+    /// Key of the dropout masks; the same key gives the same masks.
+    pub dropout_key: u64,
+    /// Share of the label's probability spread over all words, in [0, 1); `nll` is never smoothed.
+    pub label_smoothing: f32,
+    /// Keep only the input of each block and run it again in the backward pass: less memory, bit-equal results.
+    pub checkpoint: bool,
+}
+
+/// What a forward pass with a loss gives.
+#[derive(Debug)]
+pub struct Output {
+    /// Weighted loss, a scalar with its tape.
+    pub loss: Tensor,
+    /// Negative log likelihood of every label in nats, without smoothing.
+    pub nll: Vec<f32>,
+}
+
+/// The unified transformer with its patch network (paper section 2).
+pub struct Model {
+    cfg: ModelConfig,
+    params: Params,
+    pub(crate) patches: PatchNet,
+    pub(crate) embedding: Embedding,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: Norm,
+    pub(crate) head: Param,
+}
+
+impl Model {
+    /// Builds a model and draws its weights: normal with 0.02, the last layer of each residual branch scaled by
+    /// `1 / sqrt(2 n_layers)`, each keyed by seed and name (so that a wider vocabulary leaves the blocks as they are).
+    ///
+    /// # Errors
+    /// [`Error::Config`] with every problem of `cfg`; [`Error::Experts`] when it asks for experts.
+    pub fn new(cfg: &ModelConfig, seed: u64) -> Result<Self> {
+        let problems = cfg.validate();
+        if !problems.is_empty() {
+            return Err(Error::Config(problems));
+        }
+        if cfg.experts.n_experts > 1 {
+            return Err(Error::Experts(cfg.experts.n_experts));
+        }
+        let params = params::build(cfg, seed)?;
+        let lookup = Lookup {
+            params: &params,
+            ln_eps: cfg.ln_eps,
+        };
+        let patches = PatchNet::new(&cfg.patches, &lookup)?;
+        let embedding = Embedding::new(&lookup)?;
+        let blocks = (0..cfg.n_layers)
+            .map(|i| Block::new(cfg, i, &lookup))
+            .collect::<m6_nn::Result<_>>()?;
+        let norm = lookup.norm("norm")?;
+        let head = if cfg.tie_embeddings {
+            embedding.tokens.clone()
+        } else {
+            lookup.get("head.weight")?
+        };
+        Ok(Self {
+            cfg: cfg.clone(),
+            patches,
+            embedding,
+            blocks,
+            norm,
+            head,
+            params,
+        })
+    }
+
+    /// The configuration the model was built from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.cfg
+    }
+
+    /// All parameters, in the order of the forward pass; load weights with [`Params::load_safetensors`].
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Loss of the labels of `input` (paper section 2.2: only target words have one).
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the arrays contradict each other or the model, or when there are no labels.
+    pub fn forward(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Output> {
+        let weights = input.loss_weights(&self.cfg)?;
+        let x_nd = self.stream(input, options)?;
+        // The last norm works row by row, so only the rows with a loss need it.
+        let x_md = ops::select_rows(&x_nd, input.loss_at.into())?;
+        let x_md = self.norm.forward(&x_md)?;
+        let labels: Arc<[u32]> = input.labels.into();
+        let (loss, nll) = ops::head_ce(
+            &x_md,
+            &self.head,
+            None,
+            labels,
+            weights.into(),
+            options.label_smoothing,
+        )?;
+        Ok(Output { loss, nll })
+    }
+
+    /// Vectors after the last norm, `[n, d]`, at every flat position.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the arrays contradict each other or the model; the loss arrays are not looked at.
+    pub fn hidden(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
+        Ok(self.norm.forward(&self.stream(input, options)?)?)
+    }
+
+    /// Logits of the next word, `[n, v]`, at every flat position; large, so for small inputs and tests.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn logits(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
+        Ok(ops::linear(
+            &self.hidden(input, options)?,
+            &self.head,
+            None,
+            Act::None,
+        )?)
+    }
+
+    /// Features of the patch network before the projection, `[k * p, n_features]`, for `k` pictures as bytes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the bytes are no whole number of pictures, or none.
+    pub fn patch_features(&self, pictures: &[u8]) -> Result<Tensor> {
+        let bytes = self.cfg.patches.picture_bytes();
+        if pictures.is_empty() || !pictures.len().is_multiple_of(bytes) {
+            return Err(Error::Input(format!(
+                "{} bytes are no whole number of pictures of {bytes}",
+                pictures.len()
+            )));
+        }
+        Ok(self.patches.features(pictures)?)
+    }
+
+    /// The residual stream after each block, `[n, d]`, for comparison with a reference.
+    ///
+    /// # Errors
+    /// As [`Model::hidden`].
+    pub fn block_outputs(
+        &self,
+        input: &ModelInput<'_>,
+        options: &ForwardOptions,
+    ) -> Result<Vec<Tensor>> {
+        let mut outputs = Vec::with_capacity(self.cfg.n_layers);
+        self.run_blocks(input, options, |x| outputs.push(x.clone()))?;
+        Ok(outputs)
+    }
+
+    fn stream(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
+        self.run_blocks(input, options, |_| ())
+    }
+
+    fn run_blocks(
+        &self,
+        input: &ModelInput<'_>,
+        options: &ForwardOptions,
+        mut after_block: impl FnMut(&Tensor),
+    ) -> Result<Tensor> {
+        let layout = input.layout(&self.cfg)?;
+        let dropout = Dropout {
+            p: if options.train { self.cfg.dropout } else { 0.0 },
+            key: options.dropout_key,
+        };
+        let patches_pd = match input.pictures.is_empty() {
+            true => None,
+            false => Some(self.patches.forward(input.pictures)?),
+        };
+        let mut x_nd = self
+            .embedding
+            .forward(&layout, patches_pd.as_ref(), dropout)?;
+        for block in &self.blocks {
+            x_nd = match options.checkpoint {
+                true => block.forward_checkpointed(&x_nd, &layout.spans, dropout)?,
+                false => block.forward(&x_nd, &layout.spans, dropout)?,
+            };
+            after_block(&x_nd);
+        }
+        Ok(x_nd)
+    }
+}

@@ -1,0 +1,61 @@
+//! Pictures to sequences of vectors: cut or map, run the patch network, project to the width of the model.
+//!
+//! Shapes: n pictures, p patches of a picture, c channels, h w map, d model.
+
+mod pixels;
+mod resnet;
+mod resnet50;
+
+use crate::config::{PatchConfig, PatchKind, PatchScope};
+use crate::params::{Linear, Lookup};
+use m6_nn::{Result, Tensor, ops};
+use resnet::Resnet;
+use resnet50::Resnet50;
+
+enum Network {
+    Linear,
+    Resnet(Resnet),
+    Resnet50(Resnet50),
+}
+
+/// The patch network with its projection.
+pub(crate) struct PatchNet {
+    cfg: PatchConfig,
+    network: Network,
+    proj: Linear,
+}
+
+impl PatchNet {
+    pub fn new(cfg: &PatchConfig, params: &Lookup<'_>) -> Result<Self> {
+        let network = match cfg.kind {
+            PatchKind::Linear => Network::Linear,
+            PatchKind::Resnet => Network::Resnet(Resnet::new(cfg, params)?),
+            PatchKind::Resnet50 => Network::Resnet50(Resnet50::new(cfg, params)?),
+        };
+        Ok(Self {
+            cfg: cfg.clone(),
+            network,
+            proj: params.linear("patches.proj")?,
+        })
+    }
+
+    /// Vectors of all patches `[n * p, d]` of `n` pictures given as bytes, channels first.
+    pub fn forward(&self, pictures: &[u8]) -> Result<Tensor> {
+        self.proj
+            .forward(&self.features(pictures)?, m6_nn::ops::Act::None)
+    }
+
+    /// Features before the projection, `[n * p, n_features]`, patches of a picture in raster order.
+    pub fn features(&self, pictures: &[u8]) -> Result<Tensor> {
+        let x_nchw = pixels::to_tensor(&self.cfg, pictures)?;
+        let map_nchw = match &self.network {
+            Network::Linear => return Ok(x_nchw.flatten_from(1)?),
+            Network::Resnet(net) => net.forward(&x_nchw)?,
+            Network::Resnet50(net) => net.forward(&x_nchw)?,
+        };
+        match self.cfg.scope {
+            PatchScope::Cell => ops::global_avg_pool(&map_nchw),
+            PatchScope::Picture => ops::nchw_to_rows(&map_nchw),
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Every parameter of a model by name, shape and first value: the one list that counting and building share.
+
+use crate::config::{ModelConfig, PatchConfig, PatchKind};
+
+/// How a parameter is filled at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal around 0 with this standard deviation.
+    Normal(f64),
+    /// The same number everywhere.
+    Constant(f32),
+}
+
+/// The part of the model a parameter belongs to, for the table of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Word table.
+    Tokens,
+    /// Text positions, patch positions and segments.
+    Positions,
+    /// Patch network: weights.
+    PatchNetwork,
+    /// Patch network: batch statistics, which never learn.
+    PatchStatistics,
+    /// Projection of patch features to the width of the model.
+    PatchProjection,
+    /// Attention weights.
+    Attention,
+    /// Dense feed-forward weights.
+    FeedForward,
+    /// Router of the expert layers.
+    Router,
+    /// Feed-forward weights of the experts.
+    Experts,
+    /// Layer norms.
+    Norms,
+    /// Output layer when it is not the word table.
+    Head,
+}
+
+impl Part {
+    /// Name in the table of counts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Tokens => "embed.tokens",
+            Part::Positions => "embed.positions",
+            Part::PatchNetwork => "patches.network",
+            Part::PatchStatistics => "patches.statistics",
+            Part::PatchProjection => "patches.proj",
+            Part::Attention => "blocks.attention",
+            Part::FeedForward => "blocks.ffn",
+            Part::Router => "blocks.router",
+            Part::Experts => "blocks.experts",
+            Part::Norms => "norms",
+            Part::Head => "head",
+        }
+    }
+}
+
+/// One parameter before it exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// Name in `model.safetensors`.
+    pub name: String,
+    /// Shape, outermost first.
+    pub shape: Vec<usize>,
+    /// First value.
+    pub init: Init,
+    /// Whether weight decay applies (matrices: yes; norms, biases, tables of positions: no).
+    pub decay: bool,
+    /// Whether the parameter learns.
+    pub trained: bool,
+    /// Where it is counted.
+    pub part: Part,
+}
+
+impl Spec {
+    /// Number of values.
+    pub fn n_elements(&self) -> u64 {
+        self.shape.iter().map(|&n| n as u64).product()
+    }
+}
+
+/// Standard deviation of ordinary weights (BERT's; paper section 2.3 "nearest evidence").
+const STD: f64 = 0.02;
+
+/// Collects specs under one part.
+struct List {
+    specs: Vec<Spec>,
+}
+
+impl List {
+    fn add(&mut self, part: Part, name: String, shape: &[usize], init: Init, decay: bool) {
+        self.specs.push(Spec {
+            name,
+            shape: shape.to_vec(),
+            init,
+            decay,
+            trained: true,
+            part,
+        });
+    }
+
+    fn linear(&mut self, part: Part, prefix: &str, n_out: usize, n_in: usize, std: f64) {
+        self.add(
+            part,
+            format!("{prefix}.weight"),
+            &[n_out, n_in],
+            Init::Normal(std),
+            true,
+        );
+        self.add(
+            part,
+            format!("{prefix}.bias"),
+            &[n_out],
+            Init::Constant(0.0),
+            false,
+        );
+    }
+
+    /// Weight 1 and bias 0 of a norm over `n` channels.
+    fn norm(&mut self, part: Part, prefix: &str, n: usize) {
+        self.add(
+            part,
+            format!("{prefix}.weight"),
+            &[n],
+            Init::Constant(1.0),
+            false,
+        );
+        self.add(
+            part,
+            format!("{prefix}.bias"),
+            &[n],
+            Init::Constant(0.0),
+            false,
+        );
+    }
+
+    /// Convolution with He initialisation by its inputs; `bias` where no batch norm follows.
+    fn conv(&mut self, prefix: &str, n_out: usize, n_in: usize, k: usize, bias: bool) {
+        let std = (2.0 / (n_in * k * k) as f64).sqrt();
+        self.add(
+            Part::PatchNetwork,
+            format!("{prefix}.weight"),
+            &[n_out, n_in, k, k],
+            Init::Normal(std),
+            true,
+        );
+        if bias {
+            self.add(
+                Part::PatchNetwork,
+                format!("{prefix}.bias"),
+                &[n_out],
+                Init::Constant(0.0),
+                false,
+            );
+        }
+    }
+
+    /// Batch norm with frozen statistics, torchvision's names.
+    fn batch_norm(&mut self, prefix: &str, n: usize) {
+        self.norm(Part::PatchNetwork, prefix, n);
+        for (name, value) in [("running_mean", 0.0), ("running_var", 1.0)] {
+            self.add(
+                Part::PatchStatistics,
+                format!("{prefix}.{name}"),
+                &[n],
+                Init::Constant(value),
+                false,
+            );
+        }
+    }
+}
+
+/// Every parameter of the model that `cfg` describes, in the order of the forward pass; names are unique.
+pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
+    let mut list = List { specs: Vec::new() };
+    let d = cfg.d_model;
+    let table = |list: &mut List, part, name: &str, n: usize, decay| {
+        list.add(
+            part,
+            format!("embed.{name}"),
+            &[n, d],
+            Init::Normal(STD),
+            decay,
+        );
+    };
+    table(&mut list, Part::Tokens, "tokens", cfg.vocab_size, true);
+    table(&mut list, Part::Positions, "positions", cfg.max_len, false);
+    table(
+        &mut list,
+        Part::Positions,
+        "patch_positions",
+        cfg.patches.n_patches(),
+        false,
+    );
+    table(&mut list, Part::Positions, "segments", 3, false);
+    patch_specs(&cfg.patches, &mut list);
+    list.linear(
+        Part::PatchProjection,
+        "patches.proj",
+        d,
+        cfg.patches.n_features(),
+        STD,
+    );
+    for layer in 0..cfg.n_layers {
+        block_specs(cfg, layer, &mut list);
+    }
+    list.norm(Part::Norms, "norm", d);
+    if !cfg.tie_embeddings {
+        list.add(
+            Part::Head,
+            "head.weight".into(),
+            &[cfg.vocab_size, d],
+            Init::Normal(STD),
+            true,
+        );
+    }
+    list.specs
+}
+
+fn block_specs(cfg: &ModelConfig, layer: usize, list: &mut List) {
+    let (d, f) = (cfg.d_model, cfg.d_ff);
+    // Each block adds two branches to the stream; this keeps its variance from growing with depth (GPT-2).
+    let residual_std = STD / (2.0 * cfg.n_layers as f64).sqrt();
+    let at = format!("blocks.{layer}");
+    list.norm(Part::Norms, &format!("{at}.ln1"), d);
+    list.linear(Part::Attention, &format!("{at}.attn.qkv"), 3 * d, d, STD);
+    list.linear(
+        Part::Attention,
+        &format!("{at}.attn.out"),
+        d,
+        d,
+        residual_std,
+    );
+    list.norm(Part::Norms, &format!("{at}.ln2"), d);
+    if cfg.experts.is_expert_layer(layer) {
+        let e = cfg.experts.n_experts;
+        list.add(
+            Part::Router,
+            format!("{at}.moe.router.weight"),
+            &[e, d],
+            Init::Normal(STD),
+            true,
+        );
+        list.add(
+            Part::Experts,
+            format!("{at}.moe.up.weight"),
+            &[e, f, d],
+            Init::Normal(STD),
+            true,
+        );
+        list.add(
+            Part::Experts,
+            format!("{at}.moe.down.weight"),
+            &[e, d, f],
+            Init::Normal(residual_std),
+            true,
+        );
+    } else {
+        list.linear(Part::FeedForward, &format!("{at}.ffn.up"), f, d, STD);
+        list.linear(
+            Part::FeedForward,
+            &format!("{at}.ffn.down"),
+            d,
+            f,
+            residual_std,
+        );
+    }
+}
+
+fn patch_specs(cfg: &PatchConfig, list: &mut List) {
+    let first = list.specs.len();
+    match cfg.kind {
+        PatchKind::Linear => {}
+        PatchKind::Resnet => resnet_specs(cfg, list),
+        PatchKind::Resnet50 => resnet50_specs(cfg, list),
+    }
+    for spec in &mut list.specs[first..] {
+        spec.trained = cfg.trained && spec.part != Part::PatchStatistics;
+    }
+}
+
+fn resnet_specs(cfg: &PatchConfig, list: &mut List) {
+    let mut n_in = 3;
+    for (i, (width, n_blocks)) in cfg.stages().into_iter().enumerate() {
+        let stage = format!("patches.stages.{i}");
+        list.conv(&format!("{stage}.down"), width, n_in, 3, true);
+        for j in 0..n_blocks {
+            let block = format!("{stage}.blocks.{j}");
+            for half in 1..=2 {
+                list.norm(Part::PatchNetwork, &format!("{block}.norm{half}"), width);
+                list.conv(&format!("{block}.conv{half}"), width, width, 3, true);
+            }
+        }
+        // Applied before the next stage's convolution, or last of all.
+        list.norm(Part::PatchNetwork, &format!("{stage}.norm"), width);
+        n_in = width;
+    }
+}
+
+fn resnet50_specs(cfg: &PatchConfig, list: &mut List) {
+    let stages = cfg.stages();
+    let stem = stages.first().map_or(0, |s| s.0);
+    list.conv("patches.conv1", stem, 3, 7, false);
+    list.batch_norm("patches.bn1", stem);
+    let mut n_in = stem;
+    for (i, (width, n_blocks)) in stages.into_iter().enumerate() {
+        for j in 0..n_blocks {
+            let at = format!("patches.layer{}.{j}", i + 1);
+            for (c, n_out, n_in, k) in [
+                (1, width, n_in, 1),
+                (2, width, width, 3),
+                (3, 4 * width, width, 1),
+            ] {
+                list.conv(&format!("{at}.conv{c}"), n_out, n_in, k, false);
+                list.batch_norm(&format!("{at}.bn{c}"), n_out);
+            }
+            if j == 0 {
+                list.conv(&format!("{at}.downsample.0"), 4 * width, n_in, 1, false);
+                list.batch_norm(&format!("{at}.downsample.1"), 4 * width);
+            }
+            n_in = 4 * width;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ExpertsConfig;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        for n_experts in [1, 4] {
+            let experts = ExpertsConfig {
+                n_experts,
+                ..ExpertsConfig::default()
+            };
+            let all = specs(&ModelConfig {
+                experts,
+                tie_embeddings: false,
+                ..ModelConfig::default()
+            });
+            let names = all.iter().map(|s| &s.name).collect::<BTreeSet<_>>();
+            assert_eq!(names.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn frozen_patches_leave_the_projection_trained() {
+        let mut cfg = ModelConfig::default();
+        cfg.patches.trained = false;
+        for spec in specs(&cfg) {
+            let frozen =
+                spec.name.starts_with("patches.") && !spec.name.starts_with("patches.proj.");
+            assert_eq!(spec.trained, !frozen, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn resnet50_has_torchvision_names_and_size() {
+        let all = specs(&ModelConfig::default());
+        let find = |name: &str| all.iter().find(|s| s.name == name).map(|s| s.shape.clone());
+        assert_eq!(find("patches.conv1.weight"), Some(vec![64, 3, 7, 7]));
+        assert_eq!(
+            find("patches.layer1.0.downsample.0.weight"),
+            Some(vec![256, 64, 1, 1])
+        );
+        assert_eq!(find("patches.layer4.2.bn3.running_var"), Some(vec![2048]));
+        assert_eq!(find("patches.layer2.1.downsample.0.weight"), None);
+        // torchvision's resnet50 without its classifier: 25,557,032 - 2,049,000.
+        let n: u64 = all
+            .iter()
+            .filter(|s| s.part == Part::PatchNetwork)
+            .map(Spec::n_elements)
+            .sum();
+        assert_eq!(n, 23_508_032);
+    }
+}

@@ -1,0 +1,132 @@
+//! The unified transformer: embedding, blocks, final norm (paper section 2.2 and 2.3).
+//!
+//! Shape suffixes: n flat tokens of all samples, d model, f feed-forward, v vocabulary, m rows with a loss, p patches.
+//! Blocks are pre-norm with exact GELU (the paper leaves both open; as the team's baselines).
+
+use crate::config::ModelConfig;
+use crate::input::Layout;
+use crate::params::{Linear, Lookup, Norm};
+use m6_nn::ops::{self, Act};
+use m6_nn::spans::Spans;
+use m6_nn::{Param, Result, Tensor};
+use m6_store::rng::mix64;
+use std::sync::Arc;
+
+/// Dropout of one forward pass; probability 0 outside training.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dropout {
+    pub p: f32,
+    pub key: u64,
+}
+
+impl Dropout {
+    /// Key of one use of dropout: layer 0 is the embedding, block i is layer i + 1.
+    fn site(self, layer: usize, site: u64) -> u64 {
+        mix64(mix64(self.key, layer as u64), site)
+    }
+}
+
+/// Token, text position, patch position and segment tables.
+pub(crate) struct Embedding {
+    pub tokens: Param,
+    pub positions: Param,
+    pub patch_positions: Param,
+    pub segments: Param,
+}
+
+impl Embedding {
+    pub fn new(params: &Lookup<'_>) -> Result<Self> {
+        Ok(Self {
+            tokens: params.get("embed.tokens")?,
+            positions: params.get("embed.positions")?,
+            patch_positions: params.get("embed.patch_positions")?,
+            segments: params.get("embed.segments")?,
+        })
+    }
+
+    /// Sum of the tables at every flat position, plus the patch vectors `[p, d]` at theirs: `[n, d]`.
+    pub fn forward(
+        &self,
+        layout: &Layout,
+        patches_pd: Option<&Tensor>,
+        dropout: Dropout,
+    ) -> Result<Tensor> {
+        let x_nd = ops::embed(&[
+            (&self.tokens, layout.tokens.clone()),
+            (&self.positions, layout.positions.clone()),
+            (&self.patch_positions, layout.patch_positions.clone()),
+            (&self.segments, layout.segments.clone()),
+        ])?;
+        let x_nd = match patches_pd {
+            Some(rows) => ops::scatter_rows(&x_nd, rows, layout.patch_at.clone())?,
+            None => x_nd,
+        };
+        if dropout.p == 0.0 {
+            return Ok(x_nd);
+        }
+        ops::add_dropout(
+            &x_nd.zeros_like()?.detach(),
+            &x_nd,
+            dropout.p,
+            dropout.site(0, 0),
+        )
+    }
+}
+
+/// One block: attention and feed-forward, each on its own residual branch.
+#[derive(Clone)]
+pub(crate) struct Block {
+    pub layer: usize,
+    pub n_heads: usize,
+    pub ln1: Norm,
+    pub qkv: Linear,
+    pub out: Linear,
+    pub ln2: Norm,
+    pub up: Linear,
+    pub down: Linear,
+}
+
+impl Block {
+    pub fn new(cfg: &ModelConfig, layer: usize, params: &Lookup<'_>) -> Result<Self> {
+        let at = |part: &str| format!("blocks.{layer}.{part}");
+        Ok(Self {
+            layer,
+            n_heads: cfg.n_heads,
+            ln1: params.norm(&at("ln1"))?,
+            qkv: params.linear(&at("attn.qkv"))?,
+            out: params.linear(&at("attn.out"))?,
+            ln2: params.norm(&at("ln2"))?,
+            up: params.linear(&at("ffn.up"))?,
+            down: params.linear(&at("ffn.down"))?,
+        })
+    }
+
+    /// `[n, d]` to `[n, d]` under the mask of `spans`.
+    pub fn forward(&self, x_nd: &Tensor, spans: &Arc<Spans>, dropout: Dropout) -> Result<Tensor> {
+        let qkv_n3d = self.qkv.forward(&self.ln1.forward(x_nd)?, Act::None)?;
+        let a_nd = ops::attention(&qkv_n3d, self.n_heads, spans)?;
+        let a_nd = self.out.forward(&a_nd, Act::None)?;
+        let x_nd = self.residual(x_nd, &a_nd, dropout, 0)?;
+        let h_nf = self.up.forward(&self.ln2.forward(&x_nd)?, Act::Gelu)?;
+        let h_nd = self.down.forward(&h_nf, Act::None)?;
+        self.residual(&x_nd, &h_nd, dropout, 1)
+    }
+
+    fn residual(&self, x: &Tensor, branch: &Tensor, dropout: Dropout, site: u64) -> Result<Tensor> {
+        if dropout.p == 0.0 {
+            return ops::add(x, branch);
+        }
+        ops::add_dropout(x, branch, dropout.p, dropout.site(self.layer + 1, site))
+    }
+
+    /// As [`Block::forward`], keeping only the input for the backward pass, which runs the block again.
+    pub fn forward_checkpointed(
+        &self,
+        x_nd: &Tensor,
+        spans: &Arc<Spans>,
+        dropout: Dropout,
+    ) -> Result<Tensor> {
+        let (block, spans) = (self.clone(), spans.clone());
+        ops::checkpoint(x_nd, Box::new(move |x| block.forward(x, &spans, dropout)))
+    }
+}

@@ -104,7 +104,7 @@ impl ExpertsConfig {
             ));
             return;
         }
-        if self.n_experts % self.prototypes != 0 {
+        if !self.n_experts.is_multiple_of(self.prototypes) {
             out.push(format!(
                 "experts.n_experts = {} cannot be split into experts.prototypes = {} equal groups",
                 self.n_experts, self.prototypes
@@ -157,7 +157,7 @@ impl ModelConfig {
                 out.push(format!("{name} = {n} must be between 1 and {}", 1 << 24));
             }
         }
-        if self.n_heads > 0 && self.d_model % self.n_heads != 0 {
+        if self.n_heads > 0 && !self.d_model.is_multiple_of(self.n_heads) {
             out.push(format!(
                 "d_model = {} is not a multiple of n_heads = {}; choose for example {}",
                 self.d_model,

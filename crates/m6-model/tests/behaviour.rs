@@ -296,8 +296,7 @@ fn contradicting_inputs_are_named() {
         change(&mut arrays);
         let error = model
             .forward(&arrays.input(), &ForwardOptions::default())
-            .err()
-            .expect(word)
+            .expect_err(word)
             .to_string();
         assert!(error.contains(word), "{error:?} does not say {word:?}");
     };

@@ -124,7 +124,14 @@ impl PatchConfig {
 
     /// Adds every problem of this part of the configuration.
     pub(super) fn problems(&self, out: &mut Vec<String>) {
-        if self.grid == 0 || self.image_side == 0 || self.image_side % self.grid != 0 {
+        if self.grid > 1024 || self.image_side > 1 << 16 {
+            out.push(format!(
+                "patches.grid = {} must be at most 1024 and patches.image_side = {} at most 65536",
+                self.grid, self.image_side
+            ));
+            return;
+        }
+        if self.grid == 0 || self.image_side == 0 || !self.image_side.is_multiple_of(self.grid) {
             out.push(format!(
                 "patches.image_side = {} is not a positive multiple of patches.grid = {}; choose for example {}",
                 self.image_side,

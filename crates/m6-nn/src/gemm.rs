@@ -127,7 +127,7 @@ pub fn gemm<T: Real>(
     }
 }
 
-/// [`gemm`] on pointers, for tasks that write disjoint blocks of one buffer at the same time.
+/// [`gemm()`] on pointers, for tasks that write disjoint blocks of one buffer at the same time.
 ///
 /// `size` is `(m, n, k)`; `dst` is pointer and row stride (elements of a row adjacent); `lhs` and `rhs` are pointer, row stride, column stride.
 ///

@@ -12,10 +12,11 @@ use rayon::prelude::*;
 const N_LANES: usize = 16;
 /// Outputs per task.
 const N_TASK_OUTPUTS: usize = 64;
-/// Outputs that share one read of a row of `x`.
-const N_BLOCK_OUTPUTS: usize = 4;
-/// Rows of `x` that share one read of the weights.
-const N_BLOCK_ROWS: usize = 2;
+/// Where a task's block of outputs lies: its first output and their number.
+struct Corner {
+    first: usize,
+    width: usize,
+}
 
 /// Operands of [`linear_rows`] that all tasks share.
 struct Operands<'a> {
@@ -79,46 +80,43 @@ impl Operands<'_> {
     /// Fills the block `out [n, width]` of the outputs that start at `task * N_TASK_OUTPUTS`.
     fn outputs(&self, task: usize, out: &mut [f32]) {
         let width = out.len() / self.n;
-        let first = task * N_TASK_OUTPUTS;
-        for row in (0..self.n).step_by(N_BLOCK_ROWS) {
-            for j in (0..width).step_by(N_BLOCK_OUTPUTS) {
-                let whole = row + N_BLOCK_ROWS <= self.n && j + N_BLOCK_OUTPUTS <= width;
-                if whole {
-                    self.block::<N_BLOCK_ROWS, N_BLOCK_OUTPUTS>(row, first, j, width, out);
-                } else if j + N_BLOCK_OUTPUTS <= width {
-                    self.block::<1, N_BLOCK_OUTPUTS>(row, first, j, width, out);
-                } else {
-                    self.rest(row, first, j, width, out);
-                }
-            }
+        let at = Corner {
+            first: task * N_TASK_OUTPUTS,
+            width,
+        };
+        let paired = self.n / 2 * 2;
+        for row in (0..paired).step_by(2) {
+            let whole = width / 2 * 2;
+            (0..whole)
+                .step_by(2)
+                .for_each(|j| self.block::<2, 2, 4>(row, j, &at, out));
+            (whole..width).for_each(|j| self.block::<2, 1, 2>(row, j, &at, out));
+        }
+        for row in paired..self.n {
+            let whole = width / 4 * 4;
+            (0..whole)
+                .step_by(4)
+                .for_each(|j| self.block::<1, 4, 4>(row, j, &at, out));
+            (whole..width).for_each(|j| self.block::<1, 1, 1>(row, j, &at, out));
         }
     }
 
-    /// The block of `R` rows and `O` outputs at `(row, j)`.
-    fn block<const R: usize, const O: usize>(
+    /// The `P = R * O` results of `R` rows and `O` outputs at `(row, j)` of a task's block.
+    #[inline(always)]
+    fn block<const R: usize, const O: usize, const P: usize>(
         &self,
         row: usize,
-        first: usize,
         j: usize,
-        width: usize,
+        at: &Corner,
         out: &mut [f32],
     ) {
         let k = self.k;
         let xs: [&[f32]; R] = std::array::from_fn(|r| &self.x[(row + r) * k..][..k]);
-        let ws: [&[f32]; O] = std::array::from_fn(|c| &self.w[(first + j + c) * k..][..k]);
-        let dots = dots(xs, ws, k);
+        let ws: [&[f32]; O] = std::array::from_fn(|c| &self.w[(at.first + j + c) * k..][..k]);
+        let dots: [f32; P] = dots(xs, ws);
         for r in 0..R {
             for c in 0..O {
-                out[(row + r) * width + j + c] = self.finish(dots[r][c], first + j + c);
-            }
-        }
-    }
-
-    /// Outputs `j..width` of up to [`N_BLOCK_ROWS`] rows, one at a time.
-    fn rest(&self, row: usize, first: usize, j: usize, width: usize, out: &mut [f32]) {
-        for row in row..(row + N_BLOCK_ROWS).min(self.n) {
-            for j in j..width {
-                self.block::<1, 1>(row, first, j, width, out);
+                out[(row + r) * at.width + j + c] = self.finish(dots[r * O + c], at.first + j + c);
             }
         }
     }
@@ -128,34 +126,51 @@ impl Operands<'_> {
     }
 }
 
-/// All inner products of some rows; the order of summation within one does not depend on `R` and `O`.
-#[inline(always)]
-fn dots<const R: usize, const O: usize>(
+/// Running sums of one inner product. A value, not a place: that is what keeps it in vector registers.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Lanes([f32; N_LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    fn fma(self, x: &[f32; N_LANES], w: &[f32; N_LANES]) -> Self {
+        let mut sums = [0.0; N_LANES];
+        for l in 0..N_LANES {
+            sums[l] = x[l].fma(w[l], self.0[l]);
+        }
+        Self(sums)
+    }
+}
+
+/// The `P = R * O` inner products of `R` rows with `O` weight rows, all of one length, row by row.
+///
+/// The order of summation within one does not depend on `R` and `O`.
+#[inline(never)]
+fn dots<const R: usize, const O: usize, const P: usize>(
     xs: [&[f32]; R],
     ws: [&[f32]; O],
-    k: usize,
-) -> [[f32; O]; R] {
-    let mut lanes = [[[0.0_f32; N_LANES]; O]; R];
-    let whole = k / N_LANES * N_LANES;
-    for at in (0..whole).step_by(N_LANES) {
+) -> [f32; P] {
+    let mut lanes = [Lanes([0.0; N_LANES]); P];
+    let (x_parts, w_parts) = (
+        xs.map(|x| x.as_chunks::<N_LANES>()),
+        ws.map(|w| w.as_chunks::<N_LANES>()),
+    );
+    let n = x_parts[0].0.len();
+    // Slices of a length known to be `n` spare the bounds checks below.
+    let (x_lanes, w_lanes) = (x_parts.map(|x| &x.0[..n]), w_parts.map(|w| &w.0[..n]));
+    for i in 0..n {
         for r in 0..R {
-            let x: &[f32; N_LANES] = xs[r][at..at + N_LANES].try_into().expect("one lane each");
             for c in 0..O {
-                let w: &[f32; N_LANES] = ws[c][at..at + N_LANES].try_into().expect("one lane each");
-                for l in 0..N_LANES {
-                    lanes[r][c][l] = x[l].fma(w[l], lanes[r][c][l]);
-                }
+                lanes[r * O + c] = lanes[r * O + c].fma(&x_lanes[r][i], &w_lanes[c][i]);
             }
         }
     }
-    let mut totals = [[0.0; O]; R];
+    let mut totals = lanes.map(|lanes| join(&lanes.0));
     for r in 0..R {
         for c in 0..O {
-            let mut total = join(&lanes[r][c]);
-            for at in whole..k {
-                total = xs[r][at].fma(ws[c][at], total);
+            for (&x, &w) in x_parts[r].1.iter().zip(w_parts[c].1) {
+                totals[r * O + c] = x.fma(w, totals[r * O + c]);
             }
-            totals[r][c] = total;
         }
     }
     totals

@@ -1,0 +1,132 @@
+//! From examples to plain arrays: samples one after the other, no padding, masks as ranges.
+
+use crate::tasks::{Example, Layout};
+
+/// Token of a position that holds a patch; no word has this id.
+pub const NO_TOKEN: u32 = u32::MAX;
+
+/// Segment of patches (V in paper section 2.2).
+pub const SEGMENT_PICTURE: u32 = 0;
+/// Segment of source text (Tm).
+pub const SEGMENT_SOURCE: u32 = 1;
+/// Segment of target text (Td).
+pub const SEGMENT_TARGET: u32 = 2;
+
+/// Plain arrays that a training step reads; `n` positions of all rows in one line.
+///
+/// A sample is a prefix (pictures, then source text; it may be empty) and one or more targets. The prefix sees
+/// itself; a target sees the prefix of its sample and its own past. Every position is in exactly one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Rows in it.
+    pub n_rows: usize,
+    /// Word of every position, `[n]`; [`NO_TOKEN`] where a patch stands.
+    pub tokens: Vec<u32>,
+    /// Position inside its own text, or index of the patch inside its picture, `[n]`.
+    pub positions: Vec<u32>,
+    /// 0 picture, 1 source, 2 target, `[n]`.
+    pub segments: Vec<u32>,
+    /// Ranges `[from, to)` of the prefixes, one a sample, possibly empty.
+    pub prefixes: Vec<[u32; 2]>,
+    /// Targets `[prefix, from, to)`.
+    pub targets: Vec<[u32; 3]>,
+    /// Pixels of all `k` pictures, `k * 3 * side * side`, channels first.
+    pub pictures: Vec<u8>,
+    /// Position of the first patch of each picture; the others follow it.
+    pub picture_at: Vec<u32>,
+    /// Positions whose next word is learned, `[m]`, ascending.
+    pub loss_at: Vec<u32>,
+    /// The words to learn, `[m]`.
+    pub labels: Vec<u32>,
+    /// Task of each label, `[m]`.
+    pub tasks: Vec<u8>,
+    /// Source of each label, `[m]`.
+    pub sources: Vec<u8>,
+}
+
+impl Batch {
+    /// Adds a sample. `pictures` are the pixels of the example's pictures, in order.
+    ///
+    /// A target `t1 .. tn` becomes the input `[CLS] t1 .. tn` with the labels `t1 .. tn [SEP]`.
+    pub fn push<'a>(
+        &mut self,
+        example: &Example,
+        pictures: impl IntoIterator<Item = &'a [u8]>,
+        layout: &Layout,
+        task: u8,
+        source: u8,
+    ) {
+        let prefix = self.prefixes.len() as u32;
+        let from = self.tokens.len() as u32;
+        for pixels in pictures {
+            self.picture_at.push(self.tokens.len() as u32);
+            self.pictures.extend_from_slice(pixels);
+            let patches = std::iter::repeat_n(NO_TOKEN, layout.n_patches);
+            self.words(patches, SEGMENT_PICTURE);
+        }
+        self.words(example.source.iter().copied(), SEGMENT_SOURCE);
+        self.prefixes.push([from, self.tokens.len() as u32]);
+        for target in &example.targets {
+            let from = self.tokens.len() as u32;
+            let input = std::iter::once(layout.special.cls).chain(target.iter().copied());
+            self.words(input, SEGMENT_TARGET);
+            let to = self.tokens.len() as u32;
+            self.targets.push([prefix, from, to]);
+            self.loss_at.extend(from..to);
+            self.labels.extend_from_slice(target);
+            self.labels.push(layout.special.sep);
+        }
+        self.tasks.resize(self.labels.len(), task);
+        self.sources.resize(self.labels.len(), source);
+    }
+
+    fn words(&mut self, words: impl Iterator<Item = u32>, segment: u32) {
+        for (position, word) in words.enumerate() {
+            self.tokens.push(word);
+            self.positions.push(position as u32);
+            self.segments.push(segment);
+        }
+    }
+
+    /// Number of positions.
+    pub fn n_positions(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::tests::layout;
+
+    #[test]
+    fn the_arrays_of_a_sample_are_as_the_paper_lays_them_out() {
+        let layout = layout(64, 2);
+        let mut batch = Batch::default();
+        let example = Example {
+            images: vec![0],
+            source: vec![10, 11],
+            targets: vec![vec![20], vec![30, 31]],
+        };
+        let text_only = Example {
+            targets: vec![vec![40]],
+            ..Example::default()
+        };
+        batch.push(&text_only, [], &layout, 0, 3);
+        batch.push(&example, [&[9u8; 12][..]], &layout, 2, 1);
+        let (cls, sep, n) = (layout.special.cls, layout.special.sep, NO_TOKEN);
+        assert_eq!(
+            batch.tokens,
+            [cls, 40, n, n, n, n, 10, 11, cls, 20, cls, 30, 31]
+        );
+        assert_eq!(batch.positions, [0, 1, 0, 1, 2, 3, 0, 1, 0, 1, 0, 1, 2]);
+        assert_eq!(batch.segments, [2, 2, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2]);
+        assert_eq!(batch.prefixes, [[0, 0], [2, 8]]);
+        assert_eq!(batch.targets, [[0, 0, 2], [1, 8, 10], [1, 10, 13]]);
+        assert_eq!(batch.picture_at, [2]);
+        assert_eq!(batch.loss_at, [0, 1, 8, 9, 10, 11, 12]);
+        assert_eq!(batch.labels, [40, sep, 20, sep, 30, 31, sep]);
+        assert_eq!(batch.tasks, [0, 0, 2, 2, 2, 2, 2]);
+        assert_eq!(batch.sources, [3, 3, 1, 1, 1, 1, 1]);
+    }
+}

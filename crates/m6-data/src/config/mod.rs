@@ -1,0 +1,135 @@
+//! The `[data]` table: where records come from and how rows are laid out.
+
+mod source;
+mod validate;
+
+pub use source::{Fields, Kind, SourceConfig, WorldSplit};
+pub(crate) use validate::options as options_problems;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything `prepare` needs. Every default is ours: the paper gives only the noise ratio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder that source paths are relative to (`.`).
+    pub root: PathBuf,
+    /// Tokens and patches a row holds at most (512).
+    pub row_len: usize,
+    /// Key of packing order and text windows (1).
+    pub seed: u64,
+    /// Side to which pictures are scaled, in pixels (128).
+    pub image_side: usize,
+    /// Patches per side; a picture is `grid * grid` positions (8).
+    pub grid: usize,
+    /// Pictures kept of one record (4).
+    pub max_images: usize,
+    /// Longest text of one example, in tokens (256); a task lowers it where its example must fit a row.
+    pub max_text: usize,
+    /// How a picture that is not square becomes one (`stretch`: nothing is lost).
+    pub fit: Fit,
+    /// Pictures of more pixels than this are refused before decoding (64 Mi).
+    pub max_pixels: u64,
+    /// Share of bad records of one source above which preparing stops (0.05).
+    pub bad_limit: f64,
+    /// What the tasks draw at random.
+    pub tasks: TaskOptions,
+    /// The sources, in order.
+    pub sources: Vec<SourceConfig>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("."),
+            row_len: 512,
+            seed: 1,
+            image_side: 128,
+            grid: 8,
+            max_images: 4,
+            max_text: 256,
+            fit: Fit::Stretch,
+            max_pixels: 64 << 20,
+            bad_limit: 0.05,
+            tasks: TaskOptions::default(),
+            sources: Vec::new(),
+        }
+    }
+}
+
+impl DataConfig {
+    /// Positions one picture takes.
+    pub fn n_patches(&self) -> usize {
+        self.grid * self.grid
+    }
+
+    /// Bytes of one stored picture: 3 channels of `image_side` squared.
+    pub fn picture_bytes(&self) -> usize {
+        3 * self.image_side * self.image_side
+    }
+
+    /// Every problem of this configuration, empty when there is none. Files are not looked at.
+    pub fn validate(&self) -> Vec<String> {
+        validate::problems(self)
+    }
+}
+
+/// How a picture that is not square becomes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Scale both sides separately.
+    Stretch,
+    /// Scale, then cut the middle.
+    Crop,
+    /// Scale, then fill with white.
+    Pad,
+}
+
+impl From<Fit> for m6_image::Fit {
+    fn from(fit: Fit) -> Self {
+        match fit {
+            Fit::Stretch => m6_image::Fit::Stretch,
+            Fit::Crop => m6_image::Fit::Crop,
+            Fit::Pad => m6_image::Fit::Pad,
+        }
+    }
+}
+
+/// Law of the length of a masked span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanLaw {
+    /// Poisson with mean `span_mean`, at least 1 (ours; the paper is silent, OFA and CogView2 use 3).
+    Poisson,
+    /// Always `span_mean`, rounded.
+    Fixed,
+}
+
+/// What the tasks draw at random when a row is loaded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskOptions {
+    /// Share of the text that is masked (0.15, paper section 3.1).
+    pub noise_ratio: f64,
+    /// Law of the span length (`poisson`, ours).
+    pub span_law: SpanLaw,
+    /// Mean span length in tokens (3, ours).
+    pub span_mean: f64,
+    /// Share of `answer` examples with a picture that are shown without it (0.1, ours), so
+    /// that the blind control of an evaluation is in distribution.
+    pub blind_p: f64,
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self {
+            noise_ratio: 0.15,
+            span_law: SpanLaw::Poisson,
+            span_mean: 3.0,
+            blind_p: 0.1,
+        }
+    }
+}

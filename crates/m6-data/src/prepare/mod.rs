@@ -1,0 +1,134 @@
+//! Sources to a prepared folder: token shards, pictures, record and row tables.
+
+mod digest;
+mod rows;
+mod source;
+
+pub(crate) use rows::ITEM_BYTES;
+
+use std::io::Write;
+use std::path::Path;
+
+use m6_store::atomic::DirCommit;
+use m6_store::hash::hash_bytes;
+use m6_text::Tokenizer;
+
+use crate::config::DataConfig;
+use crate::error::{Error, Result};
+use crate::manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Summary};
+use crate::quarantine::Quarantine;
+use crate::sources;
+use crate::tasks::Layout;
+
+/// How far preparing has come.
+#[derive(Clone, Debug)]
+pub struct Progress<'a> {
+    /// The source being read.
+    pub source: &'a str,
+    /// Number of the source, from 0.
+    pub source_index: usize,
+    /// Number of sources.
+    pub n_sources: usize,
+    /// Records of this source seen so far.
+    pub records: u64,
+    /// Of them, bad ones.
+    pub bad: u64,
+    /// Whether the records are all read and rows are being packed.
+    pub packing: bool,
+}
+
+/// Reads every source and commits a prepared folder at `out`, in one rename.
+///
+/// The same configuration, tokenizer and files give the same bytes, for any number of threads.
+///
+/// # Errors
+/// Every problem of the configuration at once; a missing file; a source that gives nothing; more bad records
+/// than `bad_limit` (the quarantine is then kept beside `out`); a write that fails.
+pub fn prepare(
+    config: &DataConfig,
+    tokenizer: &Tokenizer,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Summary> {
+    let problems = config.validate();
+    if !problems.is_empty() {
+        return Err(Error::Config(problems));
+    }
+    let vocab_size = tokenizer.vocab_size();
+    if vocab_size > 1 << 16 {
+        return Err(Error::Vocabulary { size: vocab_size });
+    }
+    // All sources are opened before any is read: a misspelt path fails at once.
+    let opened = config
+        .sources
+        .iter()
+        .map(|source| sources::open_sized(source, &config.root, config.image_side))
+        .collect::<Result<Vec<_>>>()?;
+    let commit = DirCommit::begin(out)?;
+    let file = std::io::BufWriter::new(commit.file("quarantine.jsonl")?);
+    let mut quarantine = Quarantine::new(file, out.join("quarantine.jsonl"));
+    let layout = Layout::new(config, tokenizer.special());
+    let mut reports = Vec::with_capacity(opened.len());
+    for (at, reader) in opened.into_iter().enumerate() {
+        let mut job = source::Job {
+            config,
+            source: &config.sources[at],
+            tokenizer,
+            layout: &layout,
+            dir: commit.path().join(&config.sources[at].name),
+            out,
+        };
+        let mut tell = |records, bad, packing| {
+            progress(Progress {
+                source: &config.sources[at].name,
+                source_index: at,
+                n_sources: config.sources.len(),
+                records,
+                bad,
+                packing,
+            });
+        };
+        reports.push(job.run(reader, &mut quarantine, &mut tell)?);
+    }
+    let file = quarantine.into_inner().into_inner();
+    file.map_err(|error| Error::io(out, error.into_error()))?
+        .finish()?;
+    let tokenizer_json = tokenizer.to_json();
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        config: config.clone(),
+        config_hash: config_hash(config),
+        tokenizer_hash: hash_bytes(tokenizer_json.as_bytes()),
+        vocab_size,
+        image_side: config.image_side,
+        grid: config.grid,
+        sources: reports,
+    };
+    write(&commit, out, "tokenizer.json", &tokenizer_json)?;
+    write(&commit, out, "README.md", &manifest.card())?;
+    write(&commit, out, MANIFEST_FILE, &manifest.to_json())?;
+    commit.commit()?;
+    Ok(manifest)
+}
+
+fn write(commit: &DirCommit, out: &Path, name: &str, text: &str) -> Result<()> {
+    let mut file = commit.file(name)?;
+    file.write_all(text.as_bytes())
+        .map_err(|cause| Error::io(out.join(name), cause))?;
+    Ok(file.finish()?)
+}
+
+fn config_hash(config: &DataConfig) -> String {
+    let without_root = DataConfig {
+        root: Default::default(),
+        ..config.clone()
+    };
+    hash_bytes(
+        serde_json::to_string(&without_root)
+            .unwrap_or_default()
+            .as_bytes(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

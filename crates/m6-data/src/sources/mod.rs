@@ -1,0 +1,57 @@
+//! The forms that records come in.
+
+mod folder;
+mod json;
+mod lines;
+mod parquet;
+mod pictures;
+mod webdataset;
+mod world;
+
+use std::path::Path;
+
+use crate::config::{Fields, Kind, SourceConfig};
+use crate::error::Result;
+use crate::files::expand;
+use crate::record::Source;
+
+pub use pictures::IMAGE_EXTENSIONS;
+
+/// Side of pictures of the sample world where no configuration gives one.
+const DRAWN_SIDE: usize = 128;
+
+/// Opens a source: its files are found and their outlines checked, no record is read yet.
+///
+/// # Errors
+/// A pattern that matches nothing (with the nearest name), a table without the named columns, a file that
+/// cannot be mapped.
+pub fn open(config: &SourceConfig, root: &Path) -> Result<Box<dyn Source>> {
+    open_sized(config, root, DRAWN_SIDE)
+}
+
+/// As [`open`], with the side of drawn pictures in pixels.
+pub(crate) fn open_sized(
+    config: &SourceConfig,
+    root: &Path,
+    side: usize,
+) -> Result<Box<dyn Source>> {
+    let files = expand(&config.name, &config.path, root)?;
+    let side_files = match &config.side {
+        Some(side) => expand(&config.name, &Fields::from([side.as_str()]), root)?,
+        None => Vec::new(),
+    };
+    Ok(match config.kind {
+        Kind::Jsonl => Box::new(lines::LineSource::beside(config, files)),
+        Kind::Json => Box::new(json::JsonSource::new(config, files)),
+        Kind::Parquet => Box::new(parquet::ParquetSource::new(config, files)?),
+        Kind::Webdataset if !side_files.is_empty() => {
+            Box::new(lines::LineSource::in_tars(config, side_files, &files)?)
+        }
+        Kind::Webdataset => Box::new(webdataset::ShardSource::new(config, files)),
+        Kind::Folder => Box::new(folder::FolderSource::new(config, &files, &side_files)?),
+        Kind::World => Box::new(world::WorldSource::new(config, side)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

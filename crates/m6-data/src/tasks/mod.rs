@@ -1,0 +1,165 @@
+//! A task turns a record into an example; the tasks differ only here.
+//!
+//! When data is prepared, a task cuts a record into [`Item`]s and bounds their length, so that rows can be
+//! packed once. When a row is loaded, the task makes the [`Example`] of an item, with noise
+//! that depends only on a key. To add a task: write one file, list it in [`all`] and [`NAMES`].
+
+mod answer;
+mod denoise;
+mod image_to_text;
+mod lm;
+mod multimodal;
+pub mod noise;
+mod windows;
+
+use std::collections::BTreeMap;
+
+use m6_store::rng::Key;
+use m6_text::Special;
+
+use crate::config::{DataConfig, TaskOptions};
+use crate::entry::Entry;
+
+/// Names of the tasks; a task's index is its place here.
+pub const NAMES: [&str; 5] = ["lm", "denoise", "image_to_text", "multimodal", "answer"];
+
+/// The tasks, in the order of [`NAMES`].
+pub fn all() -> [&'static dyn Task; 5] {
+    [
+        &lm::Lm,
+        &denoise::Denoise,
+        &image_to_text::ImageToText,
+        &multimodal::Multimodal,
+        &answer::Answer,
+    ]
+}
+
+/// Index of a task by its name.
+pub fn index(name: &str) -> Option<usize> {
+    NAMES.iter().position(|task| *task == name)
+}
+
+/// What one record and the tokens around it may take in a row.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Tokens and patches of a row, at most.
+    pub row_len: usize,
+    /// Positions of one picture.
+    pub n_patches: usize,
+    /// Pictures of one example, at most.
+    pub max_images: usize,
+    /// Tokens of one text, at most.
+    pub max_text: usize,
+    /// Special ids.
+    pub special: Special,
+    /// Key of the offsets at which long texts are cut.
+    pub windows: Key,
+}
+
+impl Layout {
+    /// The layout of a configuration and the special ids of a tokenizer.
+    pub fn new(config: &DataConfig, special: Special) -> Self {
+        Self {
+            row_len: config.row_len,
+            n_patches: config.n_patches(),
+            max_images: config.max_images,
+            max_text: config.max_text,
+            special,
+            windows: Key::new(config.seed).child("windows"),
+        }
+    }
+
+    /// Pictures of a record that an example shows: pictures take at most half of a row, except the first.
+    pub fn n_shown(&self, entry: &Entry) -> usize {
+        let by_room = (self.row_len / 2 / self.n_patches).max(1);
+        entry.n_images().min(self.max_images).min(by_room)
+    }
+
+    /// Positions left in a row beside the pictures that are shown.
+    pub fn room(&self, n_shown: usize) -> usize {
+        self.row_len.saturating_sub(n_shown * self.n_patches)
+    }
+}
+
+/// A part of a record that makes one example; what `a` and `b` mean is the task's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// First number.
+    pub a: u32,
+    /// Second number.
+    pub b: u32,
+    /// Positions the example takes at most.
+    pub len: u32,
+}
+
+/// What a task made of a record when it was prepared.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The examples.
+    pub items: Vec<Item>,
+    /// Things that were cut to fit, counted by rule.
+    pub cuts: BTreeMap<&'static str, u64>,
+}
+
+impl Plan {
+    fn item(&mut self, a: usize, b: usize, len: usize) {
+        self.items.push(Item {
+            a: a as u32,
+            b: b as u32,
+            len: len as u32,
+        });
+    }
+
+    fn cut(&mut self, rule: &'static str, n: usize) {
+        if n > 0 {
+            *self.cuts.entry(rule).or_default() += n as u64;
+        }
+    }
+}
+
+/// One sample: a prefix that is seen whole (pictures, then source), and targets that see the
+/// prefix and their own past (paper section 2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    /// Which pictures of the record are shown.
+    pub images: Vec<usize>,
+    /// The masked text or question (segment Tm).
+    pub source: Vec<u32>,
+    /// The texts to write (segment Td), without specials.
+    pub targets: Vec<Vec<u32>>,
+}
+
+impl Example {
+    /// Positions this example takes.
+    pub fn n_positions(&self, n_patches: usize) -> usize {
+        let targets: usize = self.targets.iter().map(|target| target.len() + 1).sum();
+        self.images.len() * n_patches + self.source.len() + targets
+    }
+}
+
+/// A way of learning from records.
+pub trait Task: Send + Sync {
+    /// Name in configurations, folders and metrics.
+    fn name(&self) -> &'static str;
+
+    /// The examples of a record and the positions each takes at most.
+    fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan);
+
+    /// The example of an item. Everything random is drawn from `key`.
+    fn example(
+        &self,
+        entry: &Entry,
+        item: &Item,
+        layout: &Layout,
+        options: &TaskOptions,
+        key: Key,
+    ) -> Example;
+}
+
+/// Ids as the model sees them.
+fn widen(ids: &[u16]) -> Vec<u32> {
+    ids.iter().map(|&id| u32::from(id)).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,217 @@
+//! What holds for every task, and what each one makes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A layout of `row_len` positions and `side * side` patches.
+pub(crate) fn layout(row_len: usize, side: usize) -> Layout {
+    Layout {
+        row_len,
+        n_patches: side * side,
+        max_images: 4,
+        max_text: row_len / 2,
+        special: Special {
+            pad: 0,
+            unk: 1,
+            cls: 2,
+            sep: 3,
+            mask: 4,
+        },
+        windows: Key::new(1),
+    }
+}
+
+/// Numbered tokens, so that losing or doubling one shows.
+fn ids(from: u16, n: usize) -> Vec<u16> {
+    (0..n).map(|i| from + i as u16).collect()
+}
+
+#[derive(Debug)]
+struct Owned {
+    text: Option<Vec<u16>>,
+    captions: Vec<Vec<u16>>,
+    qa: Vec<(Vec<u16>, Vec<u16>)>,
+    n_images: u64,
+}
+
+impl Owned {
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            id: "record",
+            text: self.text.as_deref(),
+            captions: self.captions.iter().map(Vec::as_slice).collect(),
+            qa: self
+                .qa
+                .iter()
+                .map(|(q, a)| (q.as_slice(), a.as_slice()))
+                .collect(),
+            images: 0..self.n_images,
+        }
+    }
+}
+
+fn records() -> impl Strategy<Value = Owned> {
+    let text = prop::option::of(1usize..400);
+    let captions = prop::collection::vec(1usize..60, 0..8);
+    let qa = prop::collection::vec((1usize..80, 1usize..80), 0..4);
+    (text, captions, qa, 0u64..7).prop_map(|(text, captions, qa, n_images)| Owned {
+        text: text.map(|n| ids(100, n)),
+        captions: captions.into_iter().map(|n| ids(1000, n)).collect(),
+        qa: qa
+            .into_iter()
+            .map(|(q, a)| (ids(2000, q), ids(3000, a)))
+            .collect(),
+        n_images,
+    })
+}
+
+fn plan(task: usize, entry: &Entry, layout: &Layout) -> Plan {
+    let mut plan = Plan::default();
+    all()[task].items(entry, layout, &mut plan);
+    plan
+}
+
+fn examples(task: usize, entry: &Entry, layout: &Layout, key: Key) -> Vec<Example> {
+    let options = TaskOptions::default();
+    let items = plan(task, entry, layout).items;
+    let make = |item| all()[task].example(entry, item, layout, &options, key);
+    items.iter().map(make).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_example_outgrows_its_bound_and_no_bound_the_row(record in records(), seed: u64) {
+        let layout = layout(64, 4);
+        let entry = record.entry();
+        for task in 0..NAMES.len() {
+            let items = plan(task, &entry, &layout).items;
+            let made = examples(task, &entry, &layout, Key::new(seed));
+            for (item, example) in items.iter().zip(made) {
+                prop_assert!(example.n_positions(layout.n_patches) <= item.len as usize);
+                prop_assert!(item.len as usize <= layout.row_len);
+                prop_assert!(!example.targets.is_empty());
+                prop_assert!(example.targets.iter().all(|target| !target.is_empty()));
+            }
+        }
+    }
+
+    #[test]
+    fn windows_hold_every_token_of_a_text_once(n in 1usize..600, row_len in 20usize..90) {
+        let record = Owned { text: Some(ids(100, n)), captions: vec![], qa: vec![], n_images: 0 };
+        let layout = layout(row_len, 2);
+        for task in [0, 1] {
+            let made = examples(task, &record.entry(), &layout, Key::new(3));
+            let whole: Vec<u32> = made.into_iter().flat_map(|e| e.targets).flatten().collect();
+            prop_assert_eq!(whole, widen(&ids(100, n)));
+        }
+    }
+
+    #[test]
+    fn every_caption_is_a_target_once_however_many_there_are(record in records()) {
+        let layout = Layout { max_text: 200, ..layout(128, 4) };
+        let entry = record.entry();
+        let made = examples(2, &entry, &layout, Key::new(1));
+        let targets: Vec<Vec<u32>> = made.into_iter().flat_map(|e| e.targets).collect();
+        if entry.n_images() > 0 && !entry.captions.is_empty() {
+            let captions: Vec<Vec<u32>> = entry.captions.iter().map(|ids| widen(ids)).collect();
+            prop_assert_eq!(targets, captions);
+        }
+    }
+}
+
+#[test]
+fn sixty_four_patches_and_five_captions_are_one_example() {
+    let record = Owned {
+        text: None,
+        captions: vec![ids(10, 20); 5],
+        qa: vec![],
+        n_images: 1,
+    };
+    let layout = layout(512, 8);
+    let made = examples(2, &record.entry(), &layout, Key::new(1));
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].targets.len(), 5);
+    assert_eq!(made[0].n_positions(64), 64 + 5 * 21);
+}
+
+#[test]
+fn what_is_cut_is_counted() {
+    let record = Owned {
+        text: None,
+        captions: vec![ids(10, 300), ids(10, 5)],
+        qa: vec![(ids(10, 100), ids(10, 100))],
+        n_images: 9,
+    };
+    let layout = layout(64, 4);
+    let cuts = plan(2, &record.entry(), &layout).cuts;
+    assert_eq!(cuts["caption_cut"], 1);
+    assert_eq!(cuts["picture_beyond_row"], 7);
+    let cuts = plan(4, &record.entry(), &layout).cuts;
+    assert_eq!((cuts["question_cut"], cuts["answer_cut"]), (1, 1));
+}
+
+#[test]
+fn multimodal_noises_the_caption_it_asks_for_and_draws_another_by_another_key() {
+    let record = Owned {
+        text: None,
+        captions: vec![ids(100, 20), ids(200, 20), ids(300, 20)],
+        qa: vec![],
+        n_images: 1,
+    };
+    let layout = layout(128, 4);
+    let mut firsts = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let example = &examples(3, &record.entry(), &layout, Key::new(seed))[0];
+        let target = &example.targets[0];
+        firsts.insert(target[0]);
+        let kept: Vec<u32> = example
+            .source
+            .iter()
+            .copied()
+            .filter(|id| *id != 4)
+            .collect();
+        assert_eq!(kept.len(), 17);
+        assert!(kept.iter().all(|id| target.contains(id)));
+        assert_eq!(example.images, [0]);
+    }
+    assert_eq!(firsts.len(), 3);
+}
+
+#[test]
+fn answers_are_blind_at_the_configured_share() {
+    let record = Owned {
+        text: None,
+        captions: vec![],
+        qa: vec![(ids(10, 5), ids(30, 1))],
+        n_images: 1,
+    };
+    let layout = layout(64, 4);
+    let blind = (0..2000)
+        .filter(|&seed| {
+            examples(4, &record.entry(), &layout, Key::new(seed))[0]
+                .images
+                .is_empty()
+        })
+        .count();
+    assert!((150..250).contains(&blind), "{blind}");
+}
+
+#[test]
+fn a_passage_too_long_for_the_row_is_cut_around_the_answer() {
+    let record = Owned {
+        text: Some(ids(1000, 400)),
+        captions: vec![],
+        qa: vec![(ids(10, 6), ids(1300, 3))],
+        n_images: 0,
+    };
+    let layout = layout(64, 4);
+    let example = &examples(4, &record.entry(), &layout, Key::new(1))[0];
+    assert_eq!(example.source[6], layout.special.sep);
+    let context = &example.source[7..];
+    assert!(
+        context.windows(3).any(|part| part == [1300, 1301, 1302]),
+        "{context:?}"
+    );
+    assert_eq!(example.source.len(), layout.max_text);
+}

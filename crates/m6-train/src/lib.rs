@@ -1,1 +1,39 @@
 //! The training loop: schedule, accumulate, clip, guard, checkpoint, resume, observe.
+//!
+//! [`pretrain`] is the whole of it: batches from `m6-data` go through the model of `m6-model` and the optimizer of `m6-nn`, and
+//! everything durable goes through `m6-store`. The crate names no task: task names are data of the loader.
+//!
+//! A run is exact: the same seed gives the same bytes, for any number of threads, and a run that was killed and
+//! resumed ends with the weights, moments and losses of one that was not.
+
+mod checkpoint;
+mod config;
+mod ema;
+mod error;
+mod evaluate;
+mod export;
+mod load;
+mod metrics;
+mod prefetch;
+mod resume;
+mod run;
+mod schedule;
+mod setup;
+mod spike;
+mod step;
+mod tensorboard;
+
+pub use checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState};
+pub use config::TrainConfig;
+pub use ema::Ema;
+pub use error::{Error, ErrorKind, Result};
+pub use evaluate::{HeldOut, TaskLoss, evaluate};
+pub use export::export_model;
+pub use load::{LoadedModel, load_model};
+pub use metrics::{METRICS_FILE, StepReport};
+pub use resume::{OpenMode, RunFolder};
+pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};
+pub use schedule::{Schedule, ScheduleKind};
+pub use spike::SpikeGuard;
+pub use step::{StepOutcome, Trainer};
+pub use tensorboard::EventWriter;

@@ -1,0 +1,82 @@
+//! Held-out loss per task on fixed rows.
+
+use crate::error::Result;
+use crate::step::{TaskSums, model_input};
+use m6_data::{Batch, Loader};
+use m6_model::{ForwardOptions, Model};
+use std::collections::BTreeMap;
+
+/// The held-out rows of a run, drawn once; their noise is keyed, so every evaluation sees the same batches.
+pub struct HeldOut {
+    batches: Vec<Batch>,
+    task_names: Vec<String>,
+}
+
+/// Held-out loss of one task.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskLoss {
+    /// Mean negative log-likelihood over the labels, in nats.
+    pub nll: f64,
+    /// Labels it is the mean of.
+    pub n_labels: u64,
+}
+
+impl HeldOut {
+    /// Draws up to `max_rows` held-out rows of each task, in batches of `rows_per_batch`.
+    ///
+    /// # Errors
+    /// The rows cannot be read.
+    pub fn draw(loader: &Loader, max_rows: usize, rows_per_batch: usize) -> Result<Self> {
+        let task_names = loader.task_names().to_vec();
+        let mut batches = Vec::new();
+        for task in &task_names {
+            for rows in loader
+                .held_out_rows(task, max_rows)
+                .chunks(rows_per_batch.max(1))
+            {
+                batches.push(loader.batch(rows)?);
+            }
+        }
+        Ok(Self {
+            batches,
+            task_names,
+        })
+    }
+
+    /// True when the data set holds nothing out.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+/// Scores the model without dropout and label smoothing; tasks without held-out rows are left out.
+///
+/// # Errors
+/// Errors of the operators.
+pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, TaskLoss>> {
+    let mut sums = TaskSums::new(held_out.task_names.len());
+    let options = ForwardOptions {
+        train: false,
+        dropout_key: 0,
+        label_smoothing: 0.0,
+        checkpoint: false,
+    };
+    for batch in held_out
+        .batches
+        .iter()
+        .filter(|batch| !batch.labels.is_empty())
+    {
+        let weights = vec![1.0 / batch.labels.len() as f32; batch.labels.len()];
+        let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
+        sums.add(&batch.tasks, &output.nll);
+    }
+    let losses = held_out
+        .task_names
+        .iter()
+        .enumerate()
+        .filter_map(|(i, name)| {
+            let (nll, n_labels) = sums.mean(i)?;
+            Some((name.clone(), TaskLoss { nll, n_labels }))
+        });
+    Ok(losses.collect())
+}

@@ -1,0 +1,133 @@
+//! A model from a run folder, a checkpoint, or an exported folder.
+
+use crate::checkpoint::{
+    CONFIG_FILE, EMA_FILE, MODEL_FILE, SavedConfig, TOKENIZER_FILE, load_weights, read_config,
+    read_state,
+};
+use crate::error::{Error, Result};
+use crate::resume::newest_checkpoint;
+use m6_model::Model;
+use m6_store::manifest;
+use m6_text::Tokenizer;
+use std::path::{Path, PathBuf};
+
+/// A model ready to generate.
+pub struct LoadedModel {
+    /// The network with its weights; the averaged ones when the run kept an average.
+    pub model: Model,
+    /// Its vocabulary.
+    pub tokenizer: Tokenizer,
+    /// Sizes, task names, and the settings of its data.
+    pub config: SavedConfig,
+    /// The folder it was read from.
+    pub path: PathBuf,
+    /// The update it was saved after; `None` for an exported model.
+    pub step: Option<u64>,
+    /// Damaged checkpoints that were passed over, with the reason of each.
+    pub warnings: Vec<String>,
+}
+
+/// Loads the newest valid checkpoint of a run folder, a checkpoint, or an exported model.
+///
+/// # Errors
+/// [`Error::NoModel`] where none is, [`Error::Damaged`] with file and reason, [`Error::VocabularySize`] when the
+/// vocabulary beside the weights is another one.
+pub fn load_model(path: &Path) -> Result<LoadedModel> {
+    let (dir, warnings) = locate(path)?;
+    if dir.join(manifest::MANIFEST_NAME).is_file() {
+        manifest::verify(&dir).map_err(|error| Error::damaged(&dir, error))?;
+    }
+    let config = read_config(&dir)?;
+    let tokenizer_path = dir.join(TOKENIZER_FILE);
+    let tokenizer = Tokenizer::from_file(&tokenizer_path)
+        .map_err(|error| Error::damaged(&tokenizer_path, error))?;
+    check_vocabulary(
+        &tokenizer_path,
+        tokenizer.vocab_size(),
+        config.model.vocab_size,
+    )?;
+    let weights = weights_file(&dir);
+    check_size(&weights, &config, &dir.join(CONFIG_FILE))?;
+    // The seed is without effect: every weight is overwritten.
+    let model = Model::new(&config.model, 0)?;
+    load_weights(&weights, &model)?;
+    let step = read_state(&dir).ok().map(|state| state.step);
+    Ok(LoadedModel {
+        model,
+        tokenizer,
+        config,
+        path: dir,
+        step,
+        warnings,
+    })
+}
+
+/// The folder with the weights, and a line about every damaged checkpoint passed over.
+fn locate(path: &Path) -> Result<(PathBuf, Vec<String>)> {
+    if path.join(MODEL_FILE).is_file() {
+        return Ok((path.to_path_buf(), Vec::new()));
+    }
+    let inside = path.join("checkpoints");
+    let checkpoints = if inside.is_dir() {
+        inside
+    } else {
+        path.to_path_buf()
+    };
+    let (found, skipped) = if checkpoints.is_dir() {
+        newest_checkpoint(&checkpoints)?
+    } else {
+        (None, Vec::new())
+    };
+    match found {
+        Some((_, dir)) => Ok((dir, skipped)),
+        None => Err(Error::NoModel {
+            path: path.to_path_buf(),
+            skipped,
+        }),
+    }
+}
+
+/// The weights that are shown and exported: the average when there is one.
+pub(crate) fn weights_file(dir: &Path) -> PathBuf {
+    let average = dir.join(EMA_FILE);
+    if average.is_file() {
+        average
+    } else {
+        dir.join(MODEL_FILE)
+    }
+}
+
+/// Refuses a vocabulary of another size than the model's.
+///
+/// # Errors
+/// [`Error::VocabularySize`].
+pub(crate) fn check_vocabulary(path: &Path, tokenizer: usize, model: usize) -> Result<()> {
+    if tokenizer == model {
+        return Ok(());
+    }
+    Err(Error::VocabularySize {
+        path: path.to_path_buf(),
+        tokenizer,
+        model,
+    })
+}
+
+/// Sizes are only claims until the file of weights bears them out; nothing is allocated before.
+fn check_size(weights: &Path, config: &SavedConfig, config_path: &Path) -> Result<()> {
+    let problems = config.model.validate();
+    if !problems.is_empty() {
+        return Err(Error::damaged(config_path, problems.join("; ")));
+    }
+    let n_bytes = std::fs::metadata(weights)
+        .map_err(Error::io(weights))?
+        .len();
+    let n_params = m6_model::count(&config.model).params_total;
+    // Two bytes each at the least: half precision is read as well.
+    if n_bytes < n_params.saturating_mul(2) {
+        let reason = format!(
+            "{n_bytes} bytes cannot hold the {n_params} parameters of the model in config.json"
+        );
+        return Err(Error::damaged(weights, reason));
+    }
+    Ok(())
+}

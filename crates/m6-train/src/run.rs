@@ -1,0 +1,335 @@
+//! The loop over updates: prefetch, step, observe, evaluate, checkpoint, stop.
+
+use crate::checkpoint::{CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, restore, save};
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::evaluate::{HeldOut, evaluate};
+use crate::metrics::{MetricsLog, StepReport};
+use crate::prefetch::{self, GlobalBatch};
+use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
+use crate::setup::{DataSet, check_config, write_run_files};
+use crate::step::{StepOutcome, Trainer, first_bad_parameter};
+use crate::tensorboard::EventWriter;
+use m6_model::{Model, ModelConfig};
+use m6_store::hash::hash_bytes;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What to train, on what, and where to.
+pub struct PretrainSpec<'a> {
+    /// Sizes of the network.
+    pub model_cfg: &'a ModelConfig,
+    /// The optimisation.
+    pub train_cfg: &'a TrainConfig,
+    /// A folder made by `m6_data::prepare`.
+    pub data_dir: &'a Path,
+    /// The run folder.
+    pub run_dir: &'a Path,
+    /// Go on with the run in the folder, or start it when there is none.
+    pub resume: bool,
+    /// Remove the run in the folder first; without effect when resuming.
+    pub overwrite: bool,
+    /// Set by Ctrl-C: the present update is finished, a checkpoint is committed, and the outcome says interrupted.
+    pub stop: &'a AtomicBool,
+    /// The user's configuration as written, kept as `config.toml`.
+    pub config_toml: &'a str,
+    /// Every setting, kept as `config.resolved.toml`.
+    pub resolved_toml: &'a str,
+}
+
+/// Who watches a run: progress, samples, terminal. Nothing an observer does changes what is learned.
+pub trait Observer {
+    /// The run is about to make update `step + 1` of `steps`; `step` is above 0 when resumed.
+    fn on_start(&mut self, _step: u64, _steps: u64) {}
+    /// After every update.
+    fn on_step(&mut self, _report: &StepReport) {}
+    /// After every evaluation: held-out loss per task, in nats per label.
+    fn on_eval(&mut self, _step: u64, _losses: &BTreeMap<String, f64>) {}
+    /// After every committed checkpoint.
+    fn on_checkpoint(&mut self, _step: u64, _path: &Path) {}
+    /// When samples are due; the model holds the averaged weights when the average is on.
+    fn sample(&mut self, _step: u64, _model: &Model) {}
+}
+
+/// An observer that watches nothing.
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Updates made since the start of the run.
+    pub steps: u64,
+    /// Tokens seen since the start of the run.
+    pub tokens: u64,
+    /// Seconds of training since the start of the run, over all its processes.
+    pub seconds: f64,
+    /// Tokens per second of this process, evaluations and checkpoints included; 0 when it made no update.
+    pub tokens_per_s: f64,
+    /// Highest resident memory of this process in MB; 0 where the system does not say.
+    pub peak_rss_mb: f64,
+    /// The last held-out loss per task.
+    pub eval: BTreeMap<String, f64>,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// True when stopped before the last update.
+    pub interrupted: bool,
+}
+
+/// Trains a model, or goes on training it, until the last update or until `spec.stop` is set.
+///
+/// # Errors
+/// Settings that cannot be trained, a folder that may not be used, data that cannot be read, a loss or gradient that
+/// is not finite, or a checkpoint that cannot be written. Committed checkpoints stay valid in every case.
+pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
+    check_config(spec.model_cfg, spec.train_cfg)?;
+    let data = DataSet::open(spec.data_dir, spec.model_cfg, spec.train_cfg)?;
+    let mut run = Run::open(spec, &data)?;
+    observer.on_start(run.state.step, spec.train_cfg.steps);
+    let n_steps = spec.train_cfg.steps.saturating_sub(run.state.step);
+    let TrainConfig {
+        rows_per_batch,
+        accum,
+        ..
+    } = *spec.train_cfg;
+    std::thread::scope(|scope| {
+        let cursor = run.state.cursor.clone();
+        let batches = prefetch::start(scope, &data.loader, cursor, n_steps, rows_per_batch, accum);
+        for _ in 0..n_steps {
+            if spec.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            // A closed channel means that the helper panicked; leaving the scope passes its panic on.
+            let Ok(batch) = batches.recv() else { break };
+            run.advance(batch?, observer)?;
+        }
+        Ok::<(), Error>(())
+    })?;
+    run.finish(observer)
+}
+
+/// A run between two updates.
+struct Run<'a> {
+    spec: &'a PretrainSpec<'a>,
+    folder: RunFolder,
+    trainer: Trainer,
+    held_out: HeldOut,
+    state: TrainState,
+    saved_config: SavedConfig,
+    tokenizer_json: String,
+    metrics: MetricsLog,
+    events: EventWriter,
+    last_good: Option<(u64, PathBuf)>,
+    last_eval: Option<(u64, BTreeMap<String, f64>)>,
+    started: Instant,
+    started_at: (u64, f64),
+    step_started: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn open(spec: &'a PretrainSpec<'a>, data: &DataSet) -> Result<Self> {
+        let mode = match (spec.resume, spec.overwrite) {
+            (true, _) => OpenMode::Resume,
+            (false, true) => OpenMode::Overwrite,
+            (false, false) => OpenMode::Fresh,
+        };
+        let folder = RunFolder::open(spec.run_dir, mode)?;
+        let mut state = first_state(spec, data);
+        let resumed = folder.newest()?;
+        if let Some(resumed) = &resumed {
+            check_same_run(resumed, &state)?;
+        }
+        let model = Model::new(spec.model_cfg, spec.train_cfg.seed)?;
+        let mut trainer = Trainer::new(model, spec.train_cfg, data.task_names())?;
+        if let Some(Resumed { path, state: saved }) = &resumed {
+            restore(path, &mut trainer, saved)?;
+            state = TrainState {
+                schedule: state.schedule,
+                ..saved.clone()
+            };
+        }
+        write_run_files(&folder, spec, data, &state)?;
+        let now = Instant::now();
+        Ok(Self {
+            spec,
+            trainer,
+            held_out: data.held_out(spec.train_cfg)?,
+            saved_config: data.saved_config(spec.model_cfg),
+            tokenizer_json: data.tokenizer.to_json(),
+            metrics: MetricsLog::open(folder.dir(), state.step)?,
+            events: EventWriter::create(folder.dir(), state.step)?,
+            last_good: resumed.map(|resumed| (resumed.state.step, resumed.path)),
+            last_eval: None,
+            started: now,
+            started_at: (state.tokens, state.seconds),
+            step_started: now,
+            folder,
+            state,
+        })
+    }
+
+    /// One update and everything that is due after it.
+    fn advance(&mut self, batch: GlobalBatch, observer: &mut dyn Observer) -> Result<()> {
+        let step = self.state.step + 1;
+        let last_good = self.last_good.as_ref().map(|(_, path)| path.as_path());
+        let outcome = self.trainer.step(step, &batch.micro_batches, last_good)?;
+        self.state.step = step;
+        self.state.cursor = batch.cursor;
+        self.state.tokens += outcome.n_tokens;
+        let mut report = self.report(&outcome);
+        if self.due(self.spec.train_cfg.eval_every) && !self.held_out.is_empty() {
+            report.eval = self.evaluate()?;
+        }
+        self.observe(&report, observer)?;
+        if self.due(self.spec.train_cfg.sample_every) {
+            self.trainer.with_shown_model(|model| {
+                observer.sample(step, model);
+                Ok(())
+            })?;
+        }
+        if self.due(self.spec.train_cfg.checkpoint_every) || step == self.spec.train_cfg.steps {
+            self.checkpoint(observer)?;
+        }
+        self.step_started = Instant::now();
+        Ok(())
+    }
+
+    /// True on every `every`-th update and on the last one; never when `every` is 0.
+    fn due(&self, every: u64) -> bool {
+        0 < every
+            && (self.state.step.is_multiple_of(every)
+                || self.state.step == self.spec.train_cfg.steps)
+    }
+
+    fn report(&mut self, outcome: &StepOutcome) -> StepReport {
+        self.state.seconds = self.started_at.1 + self.started.elapsed().as_secs_f64();
+        StepReport {
+            step: self.state.step,
+            steps: self.spec.train_cfg.steps,
+            loss: outcome.loss,
+            losses: outcome.losses.clone(),
+            lr: outcome.lr,
+            grad_norm: outcome.grad_norm,
+            skipped: outcome.skipped,
+            n_skipped: (0.0 < self.spec.train_cfg.spike_factor)
+                .then_some(self.trainer.spikes.n_skipped),
+            tokens_per_s: outcome.n_tokens as f64
+                / self.step_started.elapsed().as_secs_f64().max(1e-9),
+            tokens: self.state.tokens,
+            seconds: self.state.seconds,
+            eval: BTreeMap::new(),
+        }
+    }
+
+    fn evaluate(&mut self) -> Result<BTreeMap<String, f64>> {
+        let held_out = &self.held_out;
+        let losses = self
+            .trainer
+            .with_shown_model(|model| evaluate(model, held_out))?;
+        let losses: BTreeMap<_, _> = losses
+            .into_iter()
+            .map(|(task, loss)| (task, loss.nll))
+            .collect();
+        self.last_eval = Some((self.state.step, losses.clone()));
+        Ok(losses)
+    }
+
+    fn observe(&mut self, report: &StepReport, observer: &mut dyn Observer) -> Result<()> {
+        self.metrics.push(report)?;
+        if self.due(self.spec.train_cfg.log_every) || !report.eval.is_empty() {
+            self.events.scalars(report.step, &report.scalars())?;
+        }
+        observer.on_step(report);
+        if !report.eval.is_empty() {
+            observer.on_eval(report.step, &report.eval);
+        }
+        Ok(())
+    }
+
+    /// Commits a checkpoint of the present step, then prunes the oldest.
+    fn checkpoint(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let dir = self.folder.checkpoints();
+        let step = self.state.step;
+        let last_good = self.last_good.as_ref().map(|(_, path)| path.clone());
+        let trainer = &mut self.trainer;
+        if let Some(parameter) = first_bad_parameter(trainer.model.params())? {
+            return Err(Error::NonFiniteWeight {
+                step,
+                parameter,
+                last_good,
+            });
+        }
+        self.metrics.sync()?;
+        self.state.spikes = trainer.spikes.clone();
+        self.state.seconds = self.started_at.1 + self.started.elapsed().as_secs_f64();
+        let snapshot = Snapshot {
+            state: &self.state,
+            config: &self.saved_config,
+            tokenizer_json: &self.tokenizer_json,
+        };
+        let path = save(&dir, trainer, &snapshot).map_err(|source| Error::CheckpointWrite {
+            step,
+            dir: dir.clone(),
+            source: Box::new(source),
+            last_good,
+        })?;
+        self.last_good = Some((step, path.clone()));
+        if let Err(error) = m6_store::checkpoints::prune(&dir, self.spec.train_cfg.keep) {
+            tracing::warn!("old checkpoints could not be removed: {error}");
+        }
+        observer.on_checkpoint(step, &path);
+        Ok(())
+    }
+
+    /// Commits what is not committed yet and sums up.
+    fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let interrupted = self.state.step < self.spec.train_cfg.steps;
+        if self
+            .last_good
+            .as_ref()
+            .is_none_or(|(step, _)| *step != self.state.step)
+        {
+            self.checkpoint(observer)?;
+        }
+        let finished_before = self.last_eval.is_none() && !interrupted;
+        if finished_before && 0 < self.spec.train_cfg.eval_every && !self.held_out.is_empty() {
+            self.evaluate()?;
+        }
+        let new_tokens = (self.state.tokens - self.started_at.0) as f64;
+        let (_, checkpoint) = self.last_good.expect("the checkpoint above was committed");
+        Ok(Outcome {
+            steps: self.state.step,
+            tokens: self.state.tokens,
+            seconds: self.state.seconds,
+            tokens_per_s: new_tokens / self.started.elapsed().as_secs_f64().max(1e-9),
+            peak_rss_mb: m6_store::mem::peak_rss_mb(),
+            eval: self.last_eval.map(|(_, losses)| losses).unwrap_or_default(),
+            checkpoint,
+            interrupted,
+        })
+    }
+}
+
+/// The state before the first update.
+fn first_state(spec: &PretrainSpec<'_>, data: &DataSet) -> TrainState {
+    let settings = json!({ "model": spec.model_cfg, "train": spec.train_cfg.identity() });
+    TrainState {
+        format_version: CHECKPOINT_VERSION,
+        step: 0,
+        cursor: Default::default(),
+        tokens: 0,
+        seconds: 0.0,
+        seed: spec.train_cfg.seed,
+        schedule: spec.train_cfg.schedule(),
+        world: 1,
+        spikes: Default::default(),
+        config_hash: hash_bytes(settings.to_string().as_bytes()),
+        data_hash: data.hash.clone(),
+        settings,
+        data: data.identity.clone(),
+    }
+}

@@ -1,0 +1,216 @@
+//! What a run is started with: checked settings, an opened data set, and the files that tell about the run.
+
+use crate::checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState, pretty};
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::evaluate::HeldOut;
+use crate::load::check_vocabulary;
+use crate::resume::{RUN_FILE, RunFolder};
+use crate::run::PretrainSpec;
+use m6_data::{Loader, LoaderConfig, Manifest, Split};
+use m6_model::ModelConfig;
+use m6_store::atomic::write_file;
+use m6_store::hash::hash_bytes;
+use m6_store::manifest;
+use m6_text::Tokenizer;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Refuses settings that cannot be trained, with every problem of both at once.
+///
+/// # Errors
+/// [`Error::Config`].
+pub(crate) fn check_config(model: &ModelConfig, train: &TrainConfig) -> Result<()> {
+    let of_model = model
+        .validate()
+        .into_iter()
+        .map(|problem| format!("model.{problem}"));
+    let of_train = train
+        .validate()
+        .into_iter()
+        .map(|problem| format!("train.{problem}"));
+    let problems: Vec<String> = of_model.chain(of_train).collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Config { problems })
+    }
+}
+
+/// A prepared data set that fits the model.
+pub(crate) struct DataSet {
+    /// Training rows.
+    pub loader: Loader,
+    /// The vocabulary it was prepared with.
+    pub tokenizer: Tokenizer,
+    /// What it holds, whatever folder it is in.
+    pub identity: Value,
+    /// BLAKE3 of that.
+    pub hash: String,
+    held_out: Loader,
+}
+
+impl DataSet {
+    /// Opens the folder and checks that the model was sized for it.
+    ///
+    /// # Errors
+    /// The folder cannot be read; [`Error::VocabularySize`]; [`Error::Config`] for pictures of another size or grid.
+    pub fn open(dir: &Path, model: &ModelConfig, train: &TrainConfig) -> Result<Self> {
+        let settings = LoaderConfig {
+            seed: train.seed,
+            flip: train.flip,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::open(dir, &settings, Split::Train)?;
+        let held_out = Loader::open(dir, &settings, Split::HeldOut)?;
+        let tokenizer_path: PathBuf = loader.tokenizer_path().to_path_buf();
+        let tokenizer = Tokenizer::from_file(&tokenizer_path)?;
+        check_vocabulary(&tokenizer_path, tokenizer.vocab_size(), model.vocab_size)?;
+        check_pictures(loader.manifest(), model)?;
+        let identity = data_identity(dir, loader.manifest())?;
+        Ok(Self {
+            loader,
+            held_out,
+            tokenizer,
+            hash: hash_bytes(identity.to_string().as_bytes()),
+            identity,
+        })
+    }
+
+    /// Task names, in the order of the loader.
+    pub fn task_names(&self) -> Vec<String> {
+        self.loader.task_names().to_vec()
+    }
+
+    /// The fixed rows of every evaluation of this run.
+    ///
+    /// # Errors
+    /// The rows cannot be read.
+    pub fn held_out(&self, train: &TrainConfig) -> Result<HeldOut> {
+        let max_rows = if train.eval_every == 0 {
+            0
+        } else {
+            train.eval_rows
+        };
+        HeldOut::draw(
+            &self.held_out,
+            max_rows,
+            train.rows_per_batch.div_ceil(train.accum),
+        )
+    }
+
+    /// What is saved with every checkpoint for loading and generating.
+    pub fn saved_config(&self, model: &ModelConfig) -> SavedConfig {
+        SavedConfig {
+            format_version: CHECKPOINT_VERSION,
+            model: model.clone(),
+            tasks: trained_tasks(&self.loader),
+            data: serde_json::to_value(&self.loader.manifest().config)
+                .expect("plain data serialises"),
+        }
+    }
+}
+
+/// The model must be sized for the pictures that were prepared; every mismatch at once.
+fn check_pictures(data: &Manifest, model: &ModelConfig) -> Result<()> {
+    let mut problems = Vec::new();
+    let pairs = [
+        ("image_side", model.patches.image_side, data.image_side),
+        ("grid", model.patches.grid, data.grid),
+    ];
+    for (key, ours, prepared) in pairs {
+        if ours != prepared {
+            problems.push(format!(
+                "model.patches.{key} = {ours}, but the data set was prepared with {key} = {prepared}"
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Config { problems })
+    }
+}
+
+/// The manifest without the folder of its sources, and the hash of every shard: the same for moved data, another one
+/// for anything that a batch could show.
+fn data_identity(dir: &Path, data: &Manifest) -> Result<Value> {
+    let mut identity = serde_json::to_value(data).expect("plain data serialises");
+    if let Some(config) = identity.get_mut("config").and_then(Value::as_object_mut) {
+        config.remove("root");
+    }
+    let files = manifest::read(dir)?.files;
+    let shards = files
+        .into_iter()
+        .filter(|file| file.name.ends_with(".bin") || file.name.ends_with(".idx"));
+    identity["files"] = shards
+        .map(|file| (file.name, Value::from(file.blake3)))
+        .collect();
+    Ok(identity)
+}
+
+/// Tasks with rows to train on, in the order of the loader.
+fn trained_tasks(loader: &Loader) -> Vec<String> {
+    let has_rows = |task: &&String| {
+        let reports = loader
+            .manifest()
+            .sources
+            .iter()
+            .filter_map(|source| source.tasks.get(*task));
+        let mut rows = reports.filter_map(|report| report.splits.get(Split::Train.name()));
+        rows.any(|rows| 0 < rows.rows)
+    };
+    loader
+        .task_names()
+        .iter()
+        .filter(has_rows)
+        .cloned()
+        .collect()
+}
+
+/// Writes `config.toml` and `config.resolved.toml` of a new run, and tells in `run.json` what runs, since when, on
+/// what, and from which steps it was resumed.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn write_run_files(
+    folder: &RunFolder,
+    spec: &PretrainSpec<'_>,
+    data: &DataSet,
+    state: &TrainState,
+) -> Result<()> {
+    let dir = folder.dir();
+    let run_path = dir.join(RUN_FILE);
+    let known = std::fs::read(&run_path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    if let Some(mut run) = known.filter(|_| 0 < state.step) {
+        if let Some(resumed) = run.get_mut("resumed").and_then(Value::as_array_mut) {
+            resumed.push(json!({ "step": state.step, "unix_seconds": now }));
+        }
+        return Ok(write_file(&run_path, &pretty(&run))?);
+    }
+    // This file marks the folder as a run, so it comes first: a run killed here can be overwritten.
+    let run = json!({
+        "format_version": CHECKPOINT_VERSION,
+        "m6_version": env!("CARGO_PKG_VERSION"),
+        "started_unix_seconds": now,
+        "data_dir": spec.data_dir,
+        "data_hash": data.hash,
+        "config_hash": state.config_hash,
+        "seed": state.seed,
+        "n_params": m6_model::count(spec.model_cfg).params_total,
+        "tasks": trained_tasks(&data.loader),
+        "resumed": [],
+    });
+    write_file(&run_path, &pretty(&run))?;
+    write_file(&dir.join("config.toml"), spec.config_toml.as_bytes())?;
+    Ok(write_file(
+        &dir.join("config.resolved.toml"),
+        spec.resolved_toml.as_bytes(),
+    )?)
+}

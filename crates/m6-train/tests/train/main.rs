@@ -1,0 +1,9 @@
+//! Whole runs on a tiny prepared data set: exactness, guards, folders, loading.
+
+#![allow(missing_docs)]
+
+mod exact;
+mod fixture;
+mod folder;
+mod guard;
+mod load;

@@ -5,7 +5,13 @@ use std::path::PathBuf;
 
 /// m6: a Chinese multimodal pretrainer, from raw sources to captions and answers, in one binary.
 #[derive(Parser, Debug)]
-#[command(name = "m6", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "m6",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// Flags every verb takes.
     #[command(flatten)]

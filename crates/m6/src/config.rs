@@ -32,7 +32,11 @@ pub struct TokenizerConfig {
 
 impl Default for TokenizerConfig {
     fn default() -> Self {
-        Self { file: String::new(), vocab_size: 21_128, min_frequency: 2 }
+        Self {
+            file: String::new(),
+            vocab_size: 21_128,
+            min_frequency: 2,
+        }
     }
 }
 
@@ -82,28 +86,43 @@ pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
     }
     let config = parse(table, name_or_path)?;
     let resolved = toml::to_string(&config).or_usage()?;
-    Ok(Loaded { config, text, resolved })
+    Ok(Loaded {
+        config,
+        text,
+        resolved,
+    })
 }
 
 fn read(name_or_path: &str, depth: usize) -> Result<(String, Table)> {
     if depth > 8 {
-        return Err(Failure::usage(format!("`extends` goes more than 8 files deep at {name_or_path}; is there a cycle?")));
+        return Err(Failure::usage(format!(
+            "`extends` goes more than 8 files deep at {name_or_path}; is there a cycle?"
+        )));
     }
     let (text, dir) = match PRESETS.iter().find(|(name, _)| *name == name_or_path) {
         Some((_, text)) => ((*text).to_string(), None),
         None => {
             let path = Path::new(name_or_path);
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Failure::usage(format!("cannot read the configuration {name_or_path}: {error}"))
-                    .hint(format!("a path of a TOML file, or one of the presets {}", preset_names().join(", ")))
+                Failure::usage(format!(
+                    "cannot read the configuration {name_or_path}: {error}"
+                ))
+                .hint(format!(
+                    "a path of a TOML file, or one of the presets {}",
+                    preset_names().join(", ")
+                ))
             })?;
             (text, path.parent().map(Path::to_path_buf))
         }
     };
-    let mut table: Table = text.parse().map_err(|error| Failure::usage(format!("{name_or_path} is not TOML: {error}")))?;
+    let mut table: Table = text
+        .parse()
+        .map_err(|error| Failure::usage(format!("{name_or_path} is not TOML: {error}")))?;
     if let Some(parent) = table.remove("extends") {
         let Value::String(parent) = parent else {
-            return Err(Failure::usage(format!("{name_or_path}: `extends` must be a preset name or a path in quotes")));
+            return Err(Failure::usage(format!(
+                "{name_or_path}: `extends` must be a preset name or a path in quotes"
+            )));
         };
         let is_preset = PRESETS.iter().any(|(name, _)| *name == parent);
         let parent = match (&dir, is_preset) {
@@ -149,32 +168,56 @@ fn apply_set(table: &mut Table, set: &str) -> Result<()> {
             at.insert((*step).to_string(), value);
             return Ok(());
         }
-        let entry = at.entry((*step).to_string()).or_insert_with(|| Value::Table(Table::new()));
+        let entry = at
+            .entry((*step).to_string())
+            .or_insert_with(|| Value::Table(Table::new()));
         at = match entry {
             Value::Table(inner) => inner,
             Value::Array(items) => {
                 let name = steps[i + 1];
                 return set_in_list(items, name, &steps[i + 2..], value, set);
             }
-            _ => return Err(Failure::usage(format!("--set {set}: {} is a value, not a table", steps[..=i].join(".")))),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--set {set}: {} is a value, not a table",
+                    steps[..=i].join(".")
+                )));
+            }
         };
     }
     Ok(())
 }
 
-fn set_in_list(items: &mut [Value], name: &str, rest: &[&str], value: Value, set: &str) -> Result<()> {
-    let known: Vec<String> =
-        items.iter().filter_map(|item| item.get("name")?.as_str().map(str::to_string)).collect();
-    let found = items.iter_mut().find(|item| item.get("name").and_then(Value::as_str) == Some(name));
+fn set_in_list(
+    items: &mut [Value],
+    name: &str,
+    rest: &[&str],
+    value: Value,
+    set: &str,
+) -> Result<()> {
+    let known: Vec<String> = items
+        .iter()
+        .filter_map(|item| item.get("name")?.as_str().map(str::to_string))
+        .collect();
+    let found = items
+        .iter_mut()
+        .find(|item| item.get("name").and_then(Value::as_str) == Some(name));
     let (Some(Value::Table(inner)), false) = (found, rest.is_empty()) else {
-        return Err(Failure::usage(format!("--set {set}: no element named `{name}`; there are: {}", known.join(", "))));
+        return Err(Failure::usage(format!(
+            "--set {set}: no element named `{name}`; there are: {}",
+            known.join(", ")
+        )));
     };
     let (last, path) = rest.split_last().expect("not empty");
     let mut at = inner;
     for step in path {
-        let entry = at.entry((*step).to_string()).or_insert_with(|| Value::Table(Table::new()));
+        let entry = at
+            .entry((*step).to_string())
+            .or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(next) = entry else {
-            return Err(Failure::usage(format!("--set {set}: {step} is a value, not a table")));
+            return Err(Failure::usage(format!(
+                "--set {set}: {step} is a value, not a table"
+            )));
         };
         at = next;
     }
@@ -200,9 +243,27 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         match parsed {
             Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
             Ok(config) => {
-                problems.extend(config.data.validate().into_iter().map(|p| format!("[data] {p}")));
-                problems.extend(config.model.validate().into_iter().map(|p| format!("[model] {p}")));
-                problems.extend(config.train.validate().into_iter().map(|p| format!("[train] {p}")));
+                // A preset names no sources; the verbs that read them say so.
+                let data = if config.data.sources.is_empty() {
+                    Vec::new()
+                } else {
+                    config.data.validate()
+                };
+                problems.extend(data.into_iter().map(|p| format!("[data] {p}")));
+                problems.extend(
+                    config
+                        .model
+                        .validate()
+                        .into_iter()
+                        .map(|p| format!("[model] {p}")),
+                );
+                problems.extend(
+                    config
+                        .train
+                        .validate()
+                        .into_iter()
+                        .map(|p| format!("[train] {p}")),
+                );
                 if problems.is_empty() {
                     return Ok(config);
                 }
@@ -210,8 +271,11 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         }
     }
     let list = problems.join("\n  - ");
-    Err(Failure::usage(format!("{origin}: {} problem(s) in the configuration:\n  - {list}", problems.len()))
-        .hint("`m6 preset show m6-tiny` prints every key with its value"))
+    Err(Failure::usage(format!(
+        "{origin}: {} problem(s) in the configuration:\n  - {list}",
+        problems.len()
+    ))
+    .hint("`m6 preset show m6-tiny` prints every key with its value"))
 }
 
 /// Keys of `given` that `known` does not have, with the nearest known name. An empty known table takes any key.
@@ -219,16 +283,26 @@ fn unknown_keys(given: &Value, known: &serde_json::Value, path: &str, problems: 
     match (given, known) {
         (Value::Table(given), serde_json::Value::Object(known)) if !known.is_empty() => {
             for (key, value) in given {
-                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let here = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match known.get(key) {
                     Some(inner) => unknown_keys(value, inner, &here, problems),
-                    None => problems.push(format!("unknown key `{here}`{}", nearest(key, known.keys()))),
+                    None => problems.push(format!(
+                        "unknown key `{here}`{}",
+                        nearest(key, known.keys())
+                    )),
                 }
             }
         }
         (Value::Array(items), serde_json::Value::Array(known)) if known.len() == 1 => {
             for (i, item) in items.iter().enumerate() {
-                let name = item.get("name").and_then(Value::as_str).map_or(i.to_string(), str::to_string);
+                let name = item
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .map_or(i.to_string(), str::to_string);
                 unknown_keys(item, &known[0], &format!("{path}.{name}"), problems);
             }
         }
@@ -242,7 +316,9 @@ pub fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String
         .map(|name| (strsim::jaro_winkler(key, name), name))
         .filter(|(score, _)| *score > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, name)| format!("; did you mean `{name}`?"))
+        .map_or(String::new(), |(_, name)| {
+            format!("; did you mean `{name}`?")
+        })
 }
 
 #[cfg(test)]
@@ -260,18 +336,36 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_all_named_with_the_nearest() {
-        let failure = load("m6-nano", &["model.n_layer=3".into(), "train.leraning_rate=1".into(), "modle.x=1".into()])
-            .err()
-            .expect("three unknown keys");
+        let failure = load(
+            "m6-nano",
+            &[
+                "model.n_layer=3".into(),
+                "train.leraning_rate=1".into(),
+                "modle.x=1".into(),
+            ],
+        )
+        .err()
+        .expect("three unknown keys");
         let text = failure.render();
-        assert!(text.contains("`model.n_layer`; did you mean `n_layers`?"), "{text}");
-        assert!(text.contains("`train.leraning_rate`") && text.contains("3 problem(s)"), "{text}");
+        assert!(
+            text.contains("`model.n_layer`; did you mean `n_layers`?"),
+            "{text}"
+        );
+        assert!(
+            text.contains("`train.leraning_rate`") && text.contains("3 problem(s)"),
+            "{text}"
+        );
         assert!(text.contains("`modle`; did you mean `model`?"), "{text}");
     }
 
     #[test]
     fn set_takes_toml_values_and_bare_strings() {
-        let loaded = load("m6-nano", &["train.steps=7".into(), "data.root=some/dir".into()]).ok().expect("valid");
+        let loaded = load(
+            "m6-nano",
+            &["train.steps=7".into(), "data.root=some/dir".into()],
+        )
+        .ok()
+        .expect("valid");
         assert_eq!(loaded.config.train.steps, 7);
         assert_eq!(loaded.config.data.root, Path::new("some/dir"));
     }
@@ -279,13 +373,21 @@ mod tests {
     #[test]
     fn resolved_text_reads_back_to_the_same_text() {
         let loaded = load("m6-tiny", &[]).ok().expect("valid");
-        let again = parse(loaded.resolved.parse().expect("TOML"), "resolved").ok().expect("valid");
+        let again = parse(loaded.resolved.parse().expect("TOML"), "resolved")
+            .ok()
+            .expect("valid");
         assert_eq!(toml::to_string(&again).expect("TOML"), loaded.resolved);
     }
 
     #[test]
     fn a_wrong_type_names_the_key() {
-        let failure = load("m6-nano", &["train.steps=\"many\"".into()]).err().expect("wrong type");
-        assert!(failure.render().contains("steps") || failure.render().contains("many"), "{}", failure.render());
+        let failure = load("m6-nano", &["train.steps=\"many\"".into()])
+            .err()
+            .expect("wrong type");
+        assert!(
+            failure.render().contains("steps") || failure.render().contains("many"),
+            "{}",
+            failure.render()
+        );
     }
 }

@@ -44,7 +44,11 @@ impl Failure {
 
     /// A failure with the given exit code.
     pub fn new(code: Code, message: impl Display) -> Self {
-        Self { code, chain: vec![message.to_string()], hint: None }
+        Self {
+            code,
+            chain: vec![message.to_string()],
+            hint: None,
+        }
     }
 
     /// Adds what to do next.
@@ -92,7 +96,11 @@ pub trait OrFail<T> {
 
 impl<T, E: std::error::Error> OrFail<T> for std::result::Result<T, E> {
     fn or_fail(self, code: Code) -> Result<T> {
-        self.map_err(|error| Failure { code, chain: chain_of(&error), hint: None })
+        self.map_err(|error| Failure {
+            code,
+            chain: chain_of(&error),
+            hint: None,
+        })
     }
 
     fn or_usage(self) -> Result<T> {
@@ -110,8 +118,15 @@ mod tests {
 
     #[test]
     fn rendering_names_cause_and_hint() {
-        let failure = Failure { code: Code::Usage, chain: vec!["a".into(), "b".into()], hint: None };
-        assert_eq!(failure.hint("do c").render(), "error: a\n  caused by: b\nhint: do c");
+        let failure = Failure {
+            code: Code::Usage,
+            chain: vec!["a".into(), "b".into()],
+            hint: None,
+        };
+        assert_eq!(
+            failure.hint("do c").render(),
+            "error: a\n  caused by: b\nhint: do c"
+        );
     }
 
     #[test]

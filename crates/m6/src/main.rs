@@ -30,7 +30,10 @@ fn main() -> std::process::ExitCode {
 fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
     out::init_logging(&cli.common);
     if cli.common.device != "cpu" {
-        return Err(Failure::usage(format!("device `{}`: this build has only cpu", cli.common.device)));
+        return Err(Failure::usage(format!(
+            "device `{}`: this build has only cpu",
+            cli.common.device
+        )));
     }
     if cli.common.threads == Some(0) {
         return Err(Failure::usage("--threads 0: at least one thread is needed"));
@@ -51,7 +54,12 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
         Verb::Doctor => verbs::doctor::run(common, terminal),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut <Cli as clap::CommandFactory>::command(), "m6", &mut script);
+            clap_complete::generate(
+                *shell,
+                &mut <Cli as clap::CommandFactory>::command(),
+                "m6",
+                &mut script,
+            );
             terminal.data(&String::from_utf8_lossy(&script));
             Ok(())
         }

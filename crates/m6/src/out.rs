@@ -21,7 +21,12 @@ impl Terminal {
     pub fn new(common: &Common) -> Self {
         let tty = std::io::stderr().is_terminal();
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { json: common.json, quiet: common.quiet, bar: tty && !common.no_progress, color: tty && !plain }
+        Self {
+            json: common.json,
+            quiet: common.quiet,
+            bar: tty && !common.no_progress,
+            color: tty && !plain,
+        }
     }
 
     /// Whether stdout takes JSON.
@@ -31,13 +36,20 @@ impl Terminal {
 
     /// One JSON value on a line of stdout.
     pub fn object(&self, value: &impl Serialize) {
-        self.data(&format!("{}\n", serde_json::to_string(value).expect("plain data serialises")));
+        self.data(&format!(
+            "{}\n",
+            serde_json::to_string(value).expect("plain data serialises")
+        ));
     }
 
     /// Text on stdout. A closed pipe ends the process quietly, as other command-line tools do.
     pub fn data(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
-        if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        if stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .is_err()
+        {
             std::process::exit(0);
         }
     }
@@ -53,23 +65,46 @@ impl Terminal {
     /// The failure on stderr; with --json also as an object on stdout, so that a script sees one line in any case.
     pub fn error(&self, failure: &Failure) {
         let text = failure.render();
-        let text = if self.color { text.replacen("error:", "\u{1b}[1;31merror:\u{1b}[0m", 1) } else { text };
+        let text = if self.color {
+            text.replacen("error:", "\u{1b}[1;31merror:\u{1b}[0m", 1)
+        } else {
+            text
+        };
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// A progress line of `total` units; plain lines now and then when stderr is no terminal.
     pub fn progress(&self, total: u64, what: &'static str) -> Progress {
         if self.quiet {
-            return Progress { bar: None, what, every: u64::MAX, total, last: None };
+            return Progress {
+                bar: None,
+                what,
+                every: u64::MAX,
+                total,
+                last: None,
+            };
         }
         if !self.bar {
-            return Progress { bar: None, what, every: (total / 20).max(1), total, last: None };
+            return Progress {
+                bar: None,
+                what,
+                every: (total / 20).max(1),
+                total,
+                last: None,
+            };
         }
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed} eta {eta} {msg}");
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed} eta {eta} {msg}");
         bar.set_style(style.expect("a template that is a constant"));
         bar.set_prefix(what);
-        Progress { bar: Some(bar), what, every: u64::MAX, total, last: None }
+        Progress {
+            bar: Some(bar),
+            what,
+            every: u64::MAX,
+            total,
+            last: None,
+        }
     }
 }
 
@@ -90,9 +125,16 @@ impl Progress {
             bar.set_message(message.to_string());
             return;
         }
-        let due = self.last.is_none_or(|last| position / self.every > last / self.every);
+        let due = self
+            .last
+            .is_none_or(|last| position / self.every > last / self.every);
         if self.every != u64::MAX && due {
-            let _ = writeln!(std::io::stderr().lock(), "{} {position}/{} {message}", self.what, self.total);
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "{} {position}/{} {message}",
+                self.what,
+                self.total
+            );
             self.last = Some(position);
         }
     }
@@ -122,7 +164,10 @@ pub fn stop_flag() -> Arc<AtomicBool> {
         if seen.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        let _ = writeln!(std::io::stderr().lock(), "\nstopping after this step; again to stop at once");
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "\nstopping after this step; again to stop at once"
+        );
     });
     flag
 }

@@ -21,7 +21,12 @@ impl Report {
     /// A page with a title and a line below it.
     pub fn new(title: &str, subtitle: &str) -> Self {
         let mut body = String::new();
-        let _ = write!(body, "<h1>{}</h1><p class=dim>{}</p>", escape(title), escape(subtitle));
+        let _ = write!(
+            body,
+            "<h1>{}</h1><p class=dim>{}</p>",
+            escape(title),
+            escape(subtitle)
+        );
         Self { body }
     }
 
@@ -50,7 +55,16 @@ impl Report {
         for row in rows {
             self.body.push_str("<tr>");
             for cell in row {
-                let class = if cell.trim_end_matches(['%', 's']).trim().parse::<f64>().is_ok() { " class=n" } else { "" };
+                let class = if cell
+                    .trim_end_matches(['%', 's'])
+                    .trim()
+                    .parse::<f64>()
+                    .is_ok()
+                {
+                    " class=n"
+                } else {
+                    ""
+                };
                 let _ = write!(self.body, "<td{class}>{}</td>", escape(cell));
             }
             self.body.push_str("</tr>");
@@ -90,16 +104,25 @@ impl Report {
 
 /// Text as HTML.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// The loss curves of `metrics.jsonl`: `loss` and every `loss/<task>`.
 pub fn loss_curves(metrics: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
     let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for row in metrics.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let (Some(step), Some(fields)) = (row["step"].as_f64(), row.as_object()) else { continue };
+    for row in metrics
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+    {
+        let (Some(step), Some(fields)) = (row["step"].as_f64(), row.as_object()) else {
+            continue;
+        };
         for (key, value) in fields {
-            if let (true, Some(value)) = (key == "loss" || key.starts_with("loss/"), value.as_f64()) {
+            if let (true, Some(value)) = (key == "loss" || key.starts_with("loss/"), value.as_f64())
+            {
                 curves.entry(key.clone()).or_default().push((step, value));
             }
         }
@@ -107,7 +130,9 @@ pub fn loss_curves(metrics: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
     curves
 }
 
-const COLORS: [&str; 7] = ["#1c2430", "#1668b8", "#c2410c", "#14713d", "#8e24aa", "#b58900", "#00838f"];
+const COLORS: [&str; 7] = [
+    "#1c2430", "#1668b8", "#c2410c", "#14713d", "#8e24aa", "#b58900", "#00838f",
+];
 
 fn chart(curves: &BTreeMap<String, Vec<(f64, f64)>>) -> String {
     let (width, height, left, bottom) = (900.0, 320.0, 50.0, 30.0);
@@ -116,7 +141,8 @@ fn chart(curves: &BTreeMap<String, Vec<(f64, f64)>>) -> String {
     let y_max = points().map(|p| p.1).fold(0.1, f64::max) * 1.05;
     let x = |v: f64| left + (width - left - 160.0) * v / x_max;
     let y = |v: f64| (height - bottom) - (height - bottom - 10.0) * v / y_max;
-    let mut svg = format!("<svg viewBox='0 0 {width} {height}' font-size=12 font-family=system-ui>");
+    let mut svg =
+        format!("<svg viewBox='0 0 {width} {height}' font-size=12 font-family=system-ui>");
     for i in 0..=4 {
         let (v, s) = (y_max * f64::from(i) / 4.0, x_max * f64::from(i) / 4.0);
         let _ = write!(
@@ -133,7 +159,10 @@ fn chart(curves: &BTreeMap<String, Vec<(f64, f64)>>) -> String {
     }
     for (i, (name, points)) in curves.iter().enumerate() {
         let color = COLORS[i % COLORS.len()];
-        let path: Vec<String> = smooth(points).iter().map(|(s, v)| format!("{:.1},{:.1}", x(*s), y(*v))).collect();
+        let path: Vec<String> = smooth(points)
+            .iter()
+            .map(|(s, v)| format!("{:.1},{:.1}", x(*s), y(*v)))
+            .collect();
         let _ = write!(
             svg,
             "<polyline fill=none stroke='{color}' stroke-width=1.8 points='{}'/><text x={} y={} fill='{color}'>{}</text>",
@@ -169,7 +198,11 @@ mod tests {
         let mut report = Report::new("<b>", "a & b");
         report.table(&["x"], &[vec!["<script>".into()]]);
         let page = report.finish("t");
-        assert!(!page.contains("<script>") && page.contains("&lt;script&gt;") && page.contains("a &amp; b"));
+        assert!(
+            !page.contains("<script>")
+                && page.contains("&lt;script&gt;")
+                && page.contains("a &amp; b")
+        );
     }
 
     #[test]

@@ -12,7 +12,11 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 fn png(side: usize) -> Vec<u8> {
-    let pixels = m6_image::Rgb8 { width: side, height: side, data: vec![90; side * side * 3] };
+    let pixels = m6_image::Rgb8 {
+        width: side,
+        height: side,
+        data: vec![90; side * side * 3],
+    };
     m6_image::encode_png(&pixels, &[]).expect("encodes")
 }
 
@@ -32,7 +36,11 @@ fn crc32(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xEDB8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc
@@ -45,7 +53,9 @@ fn tar_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        builder.append_data(&mut header, name, *bytes).expect("appended");
+        builder
+            .append_data(&mut header, name, *bytes)
+            .expect("appended");
     }
     builder.into_inner().expect("finished")
 }
@@ -65,28 +75,49 @@ fn config(folder: &Path, source: &str) -> PathBuf {
 fn prepare(folder: &Path, source: &str) -> std::process::Output {
     let config = config(folder, source);
     let out = folder.join("data");
-    run(&["prepare", config.to_str().expect("UTF-8"), "--out", out.to_str().expect("UTF-8"), "--json", "-q"])
+    run(&[
+        "prepare",
+        config.to_str().expect("UTF-8"),
+        "--out",
+        out.to_str().expect("UTF-8"),
+        "--json",
+        "-q",
+    ])
 }
 
 fn quarantine(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("data/quarantine.jsonl")).expect("a quarantine");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
 }
 
 const PAIRS: &str = "kind = \"webdataset\"\npath = \"pairs.tar\"\ncaptions = \"captions\"\n";
 
-fn pair_entries<'a>(picture: &'a [u8], json: &'a [u8], names: &'a [(String, String)]) -> Vec<(&'a str, &'a [u8])> {
-    names.iter().flat_map(|(p, j)| [(p.as_str(), picture), (j.as_str(), json)]).collect()
+fn pair_entries<'a>(
+    picture: &'a [u8],
+    json: &'a [u8],
+    names: &'a [(String, String)],
+) -> Vec<(&'a str, &'a [u8])> {
+    names
+        .iter()
+        .flat_map(|(p, j)| [(p.as_str(), picture), (j.as_str(), json)])
+        .collect()
 }
 
 #[test]
 fn a_truncated_tar_gives_what_was_whole_and_says_what_was_not() {
     let folder = tempfile::tempdir().expect("a folder");
-    let names: Vec<(String, String)> = (0..6).map(|i| (format!("{i}.png"), format!("{i}.json"))).collect();
+    let names: Vec<(String, String)> = (0..6)
+        .map(|i| (format!("{i}.png"), format!("{i}.json")))
+        .collect();
     let picture = png(40);
     let json = "{\"captions\":[\"一只红色的小鸟\",\"小鸟\"]}".as_bytes();
     let whole = tar_of(&pair_entries(&picture, json, &names));
-    write(&folder.path().join("pairs.tar"), &whole[..whole.len() * 3 / 5]);
+    write(
+        &folder.path().join("pairs.tar"),
+        &whole[..whole.len() * 3 / 5],
+    );
     let row = last_json(&prepare(folder.path(), PAIRS));
     let kept = row["sources"][0]["records"].as_u64().expect("a count");
     assert!((2..6).contains(&kept), "{row}");
@@ -98,12 +129,23 @@ fn a_picture_bomb_is_quarantined_before_its_pixels_are_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let json = "{\"captions\":[\"一只红色的小鸟\"]}".as_bytes();
     let (good, bad) = (png(40), bomb());
-    let tar = tar_of(&[("a.png", &good), ("a.json", json), ("b.png", &bad), ("b.json", json)]);
+    let tar = tar_of(&[
+        ("a.png", &good),
+        ("a.json", json),
+        ("b.png", &bad),
+        ("b.json", json),
+    ]);
     write(&folder.path().join("pairs.tar"), &tar);
     let row = last_json(&prepare(folder.path(), PAIRS));
     assert_eq!(row["sources"][0]["records"], 1, "{row}");
     let line = &quarantine(folder.path())[0];
-    assert!(line["reason"].as_str().expect("a reason").contains("pixels"), "{line}");
+    assert!(
+        line["reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("pixels"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -115,18 +157,29 @@ fn broken_lines_nuls_and_invalid_utf8_are_quarantined_by_line() {
     }
     text.extend(b"{\"text\": \"never closed\n\0\0\0\0\n{\"text\":\"\xff\xfe\"}\n[1,2]\n");
     write(&folder.path().join("t.jsonl"), &text);
-    let row = last_json(&prepare(folder.path(), "kind = \"jsonl\"\npath = \"t.jsonl\"\ntext = \"text\"\n"));
+    let row = last_json(&prepare(
+        folder.path(),
+        "kind = \"jsonl\"\npath = \"t.jsonl\"\ntext = \"text\"\n",
+    ));
     assert_eq!(row["sources"][0]["records"], 8, "{row}");
     let lines = quarantine(folder.path());
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert!(lines.iter().all(|line| line["where"].as_str().is_some_and(|w| w.contains("t.jsonl"))), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line["where"]
+            .as_str()
+            .is_some_and(|w| w.contains("t.jsonl"))),
+        "{lines:?}"
+    );
 }
 
 #[test]
 fn an_empty_source_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder.path().join("t.jsonl"), b"");
-    let output = prepare(folder.path(), "kind = \"jsonl\"\npath = \"t.jsonl\"\ntext = \"text\"\n");
+    let output = prepare(
+        folder.path(),
+        "kind = \"jsonl\"\npath = \"t.jsonl\"\ntext = \"text\"\n",
+    );
     let stderr = failed_with(&output, 3);
     assert!(stderr.contains("no record"), "{stderr}");
     assert!(!folder.path().join("data").exists());
@@ -135,9 +188,15 @@ fn an_empty_source_is_refused_by_name() {
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_name() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = prepare(folder.path(), "kind = \"jsonl\"\npath = \"t.jsonl\"\ncaptoins = \"c\"\n");
+    let output = prepare(
+        folder.path(),
+        "kind = \"jsonl\"\npath = \"t.jsonl\"\ncaptoins = \"c\"\n",
+    );
     let stderr = failed_with(&output, 2);
-    assert!(stderr.contains("captoins") && stderr.contains("did you mean `captions`"), "{stderr}");
+    assert!(
+        stderr.contains("captoins") && stderr.contains("did you mean `captions`"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -145,7 +204,10 @@ fn an_output_folder_with_something_in_it_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder.path().join("run/precious.txt"), b"mine");
     let stderr = failed_with(&pretrain(&folder.path().join("run"), &[]), 2);
-    assert!(stderr.contains("not empty") && stderr.contains("--overwrite"), "{stderr}");
+    assert!(
+        stderr.contains("not empty") && stderr.contains("--overwrite"),
+        "{stderr}"
+    );
     assert!(folder.path().join("run/precious.txt").exists());
 }
 
@@ -155,20 +217,45 @@ fn a_second_process_on_the_same_run_is_refused() {
     let out = folder.path().join("run");
     let data = shared_data().to_str().expect("UTF-8");
     let mut first = m6()
-        .args(["pretrain", "m6-nano", "--data", data, "--out", out.to_str().expect("UTF-8"), "-q"])
+        .args([
+            "pretrain",
+            "m6-nano",
+            "--data",
+            data,
+            "--out",
+            out.to_str().expect("UTF-8"),
+            "-q",
+        ])
         .args(sets(&support::SMALL))
-        .args(["--set", "train.steps=100000", "--set", "train.checkpoint_every=1"])
+        .args([
+            "--set",
+            "train.steps=100000",
+            "--set",
+            "train.checkpoint_every=1",
+        ])
         .spawn()
         .expect("starts");
     let begun = std::time::Instant::now();
     while !out.join("checkpoints/step-00000001").exists() && begun.elapsed().as_secs() < 60 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let second = pretrain(&out, &["--resume", "--set", "train.steps=100000", "--set", "train.checkpoint_every=1"]);
+    let second = pretrain(
+        &out,
+        &[
+            "--resume",
+            "--set",
+            "train.steps=100000",
+            "--set",
+            "train.checkpoint_every=1",
+        ],
+    );
     first.kill().expect("killed");
     first.wait().expect("ended");
     let stderr = failed_with(&second, 2);
-    assert!(stderr.contains("in use") || stderr.contains("lock"), "{stderr}");
+    assert!(
+        stderr.contains("in use") || stderr.contains("lock"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -182,8 +269,20 @@ fn weights_with_a_lying_header_are_refused() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         std::fs::copy(checkpoint.join(name), model.join(name)).expect("copied");
     }
-    let text = |path: &Path| run(&["generate", "text", "--model", path.to_str().expect("UTF-8"), "--prompt", "圆"]);
-    assert!(text(&model).status.success(), "an exported model without a manifest can be used");
+    let text = |path: &Path| {
+        run(&[
+            "generate",
+            "text",
+            "--model",
+            path.to_str().expect("UTF-8"),
+            "--prompt",
+            "圆",
+        ])
+    };
+    assert!(
+        text(&model).status.success(),
+        "an exported model without a manifest can be used"
+    );
     let sound = std::fs::read(model.join("model.safetensors")).expect("readable");
     let mut huge = sound.clone();
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -204,12 +303,28 @@ fn a_vocabulary_of_another_size_than_the_checkpoint_is_refused() {
     let model = folder.path().join("model");
     std::fs::create_dir(&model).expect("a folder");
     for name in ["config.json", "model.safetensors"] {
-        std::fs::copy(out.join("checkpoints/step-00000008").join(name), model.join(name)).expect("copied");
+        std::fs::copy(
+            out.join("checkpoints/step-00000008").join(name),
+            model.join(name),
+        )
+        .expect("copied");
     }
-    let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "圆"].map(String::from).to_vec();
+    let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "圆"]
+        .map(String::from)
+        .to_vec();
     let tokenizer = m6_text::Tokenizer::from_tokens(tokens).expect("a vocabulary");
-    write(&model.join("tokenizer.json"), tokenizer.to_json().as_bytes());
-    let output = run(&["generate", "text", "--model", model.to_str().expect("UTF-8"), "--prompt", "圆"]);
+    write(
+        &model.join("tokenizer.json"),
+        tokenizer.to_json().as_bytes(),
+    );
+    let output = run(&[
+        "generate",
+        "text",
+        "--model",
+        model.to_str().expect("UTF-8"),
+        "--prompt",
+        "圆",
+    ]);
     let stderr = failed_with(&output, 3);
     assert!(stderr.contains('6') && stderr.contains("vocab"), "{stderr}");
 }
@@ -219,7 +334,10 @@ fn a_full_disk_stops_the_run_and_keeps_what_was_committed() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).expect("a folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=9m", "none"]).arg(&disk).status();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=9m", "none"])
+        .arg(&disk)
+        .status();
     if !mounted.is_ok_and(|status| status.success()) {
         #[allow(clippy::print_stderr, reason = "a skipped test says so")]
         {
@@ -230,24 +348,54 @@ fn a_full_disk_stops_the_run_and_keeps_what_was_committed() {
     let out = disk.join("run");
     // Each checkpoint is a few hundred kilobytes; the ballast leaves room for some of them, not for all.
     write(&disk.join("ballast"), &vec![0; 6_500_000]);
-    let output = pretrain(&out, &["--set", "train.keep=100", "--set", "train.checkpoint_every=1", "--set", "train.steps=40"]);
+    let output = pretrain(
+        &out,
+        &[
+            "--set",
+            "train.keep=100",
+            "--set",
+            "train.checkpoint_every=1",
+            "--set",
+            "train.steps=40",
+        ],
+    );
     let found = m6_store::checkpoints::latest_valid(&out.join("checkpoints"));
-    let unmounted = || Command::new("umount").arg(&disk).status().is_ok_and(|status| status.success());
+    let unmounted = || {
+        Command::new("umount")
+            .arg(&disk)
+            .status()
+            .is_ok_and(|status| status.success())
+    };
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let code = output.status.code();
     assert!(unmounted(), "the small disk is taken down again");
     assert!(matches!(code, Some(2 | 3)), "{code:?} {stderr}");
-    assert!(stderr.contains("space") && stderr.contains("checkpoint") && !stderr.contains("panicked"), "{stderr}");
-    assert!(found.expect("the folder can be scanned").is_some(), "a whole checkpoint is left: {stderr}");
+    assert!(
+        stderr.contains("space") && stderr.contains("checkpoint") && !stderr.contains("panicked"),
+        "{stderr}"
+    );
+    assert!(
+        found.expect("the folder can be scanned").is_some(),
+        "a whole checkpoint is left: {stderr}"
+    );
 }
 
 #[test]
 fn a_missing_file_and_a_missing_config_name_themselves() {
     let folder = tempfile::tempdir().expect("a folder");
-    let stderr = failed_with(&prepare(folder.path(), "kind = \"jsonl\"\npath = \"gone.jsonl\"\ntext = \"text\"\n"), 2);
+    let stderr = failed_with(
+        &prepare(
+            folder.path(),
+            "kind = \"jsonl\"\npath = \"gone.jsonl\"\ntext = \"text\"\n",
+        ),
+        2,
+    );
     assert!(stderr.contains("gone.jsonl"), "{stderr}");
     let stderr = failed_with(&run(&["plan", "m6-tny"]), 2);
-    assert!(stderr.contains("m6-tny") && stderr.contains("m6-tiny"), "{stderr}");
+    assert!(
+        stderr.contains("m6-tny") && stderr.contains("m6-tiny"),
+        "{stderr}"
+    );
     let listed = stdout_of(&run(&["preset", "list"]));
     assert!(listed.contains("m6-100b"));
 }

@@ -6,7 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 use support::{last_json, m6, pretrain, sets, shared_data};
 
-const MORE: [&str; 6] = ["--set", "model.dropout=0.1", "--set", "train.accum=2", "--set", "train.steps=24"];
+const MORE: [&str; 6] = [
+    "--set",
+    "model.dropout=0.1",
+    "--set",
+    "train.accum=2",
+    "--set",
+    "train.steps=24",
+];
 
 fn weights(run: &Path) -> Vec<Vec<u8>> {
     let checkpoint = run.join("checkpoints/step-00000024");
@@ -25,7 +32,15 @@ fn a_run_killed_at_any_moment_ends_in_the_same_bytes() {
     let data = shared_data().to_str().expect("UTF-8");
     for (i, share) in [0.1, 0.5, 0.35, 0.7].into_iter().enumerate() {
         let mut command = m6();
-        command.args(["pretrain", "m6-nano", "--data", data, "--out", killed.to_str().expect("UTF-8"), "-q"]);
+        command.args([
+            "pretrain",
+            "m6-nano",
+            "--data",
+            data,
+            "--out",
+            killed.to_str().expect("UTF-8"),
+            "-q",
+        ]);
         command.args(sets(&support::SMALL)).args(MORE);
         if i > 0 {
             command.arg("--resume");

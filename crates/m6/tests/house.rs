@@ -19,20 +19,36 @@ const FLOORS: [(&str, u8); 10] = [
 ];
 
 fn floor(name: &str) -> Option<u8> {
-    FLOORS.iter().find(|(crate_name, _)| *crate_name == name).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(crate_name, _)| *crate_name == name)
+        .map(|(_, floor)| *floor)
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace folder")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace folder")
 }
 
 fn metadata() -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
 }
 
@@ -59,13 +75,20 @@ fn arrows_point_down_only() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");
     let names: BTreeSet<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
-    assert_eq!(names, FLOORS.iter().map(|(name, _)| *name).collect(), "every crate has a floor");
+    assert_eq!(
+        names,
+        FLOORS.iter().map(|(name, _)| *name).collect(),
+        "every crate has a floor"
+    );
     for package in packages {
         let name = package["name"].as_str().expect("a name");
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let below = dependency["name"].as_str().expect("a name");
             if let (Some(from), Some(to)) = (floor(name), floor(below)) {
-                assert!(to < from, "{name} (floor {from}) must not depend on {below} (floor {to})");
+                assert!(
+                    to < from,
+                    "{name} (floor {from}) must not depend on {below} (floor {to})"
+                );
             }
         }
     }
@@ -89,7 +112,10 @@ fn only_m6_nn_names_the_tensor_backend() {
 fn files_are_of_a_size_one_reads_in_a_sitting() {
     for (name, _) in FLOORS {
         for path in sources(name) {
-            let n_lines = std::fs::read_to_string(&path).expect("readable").lines().count();
+            let n_lines = std::fs::read_to_string(&path)
+                .expect("readable")
+                .lines()
+                .count();
             assert!(n_lines <= 600, "{} has {n_lines} lines", path.display());
         }
     }
@@ -116,7 +142,10 @@ fn who_says(words: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn nobody_dials_out_or_listens() {
-    assert_eq!(who_says(&["TcpStream", "TcpListener", "UdpSocket", "reqwest", "ureq"]), BTreeSet::new());
+    assert_eq!(
+        who_says(&["TcpStream", "TcpListener", "UdpSocket", "reqwest", "ureq"]),
+        BTreeSet::new()
+    );
 }
 
 #[test]
@@ -124,12 +153,20 @@ fn the_model_does_no_io_and_looks_at_no_clock() {
     let io = who_says(&["std::fs", "File::open", "Instant::now", "SystemTime"]);
     assert!(!io.contains("m6-model"), "{io:?}");
     let prints = who_says(&["println!", "eprintln!", "std::io::stdout"]);
-    assert!(prints.is_subset(&BTreeSet::from(["m6".to_string()])), "{prints:?}");
+    assert!(
+        prints.is_subset(&BTreeSet::from(["m6".to_string()])),
+        "{prints:?}"
+    );
 }
 
 #[test]
 fn training_names_no_task_and_data_names_no_tensor() {
-    let tasks = who_says(&["\"denoise\"", "\"image_to_text\"", "\"multimodal\"", "\"lm\""]);
+    let tasks = who_says(&[
+        "\"denoise\"",
+        "\"image_to_text\"",
+        "\"multimodal\"",
+        "\"lm\"",
+    ]);
     assert!(!tasks.contains("m6-train"), "{tasks:?}");
     assert!(!who_says(&["Tensor"]).contains("m6-data"));
 }
@@ -137,27 +174,60 @@ fn training_names_no_task_and_data_names_no_tensor() {
 #[test]
 fn the_default_build_stays_small() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "-p", "m6", "-e", "normal,build", "--prefix", "none", "--offline", "--format", "{p}"])
+        .args([
+            "tree",
+            "-p",
+            "m6",
+            "-e",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--offline",
+            "--format",
+            "{p}",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let packages: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
-    assert!((10..=350).contains(&packages.len()), "{} packages in the default build", packages.len());
+    let packages: BTreeSet<&str> = text
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .collect();
+    assert!(
+        (10..=350).contains(&packages.len()),
+        "{} packages in the default build",
+        packages.len()
+    );
 }
 
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
     let mut n_links = 0;
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/paper-map.md", "docs/benchmarks.md"] {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/paper-map.md",
+        "docs/benchmarks.md",
+    ] {
         let text = std::fs::read_to_string(root().join(name)).expect(name);
         let folder = root().join(name).parent().expect("a folder").to_path_buf();
         for piece in text.split("](").skip(1) {
-            let target = piece.split(')').next().unwrap_or_default().split('#').next().unwrap_or_default();
+            let target = piece
+                .split(')')
+                .next()
+                .unwrap_or_default()
+                .split('#')
+                .next()
+                .unwrap_or_default();
             if target.is_empty() || target.starts_with("http") {
                 continue;
             }
-            assert!(folder.join(target).exists(), "{name} links to {target}, which is not there");
+            assert!(
+                folder.join(target).exists(),
+                "{name} links to {target}, which is not there"
+            );
             n_links += 1;
         }
     }

@@ -25,7 +25,14 @@ pub fn run(verb: &BenchVerb, common: &Common, terminal: &Terminal) -> Result<()>
 
 type Workload = fn(&workloads::Weights, usize) -> m6_nn::Result<Timing>;
 
-fn one(name: &str, args: &BenchArgs, default: usize, seed: u64, run: Workload, terminal: &Terminal) -> Result<()> {
+fn one(
+    name: &str,
+    args: &BenchArgs,
+    default: usize,
+    seed: u64,
+    run: Workload,
+    terminal: &Terminal,
+) -> Result<()> {
     let weights = match &args.weights {
         Some(dir) => workloads::Weights::Folder(dir.clone()),
         None => workloads::Weights::Seed(seed),
@@ -58,7 +65,8 @@ fn packing(args: &BenchPackingArgs, common: &Common, terminal: &Terminal) -> Res
     super::pretrain::fit_to_data(&mut config, &args.data, terminal)?;
     let loader = Loader::open(&args.data, &LoaderConfig::default(), Split::Train).or_data()?;
     let model = Model::new(&config.model, config.train.seed).or_usage()?;
-    let mut trainer = Trainer::new(model, &config.train, loader.task_names().to_vec()).or_usage()?;
+    let mut trainer =
+        Trainer::new(model, &config.train, loader.task_names().to_vec()).or_usage()?;
     let mut cursor = Cursor::default();
     let (mut seconds, mut positions, mut n_labels) = ([0.0; 2], [0usize; 2], 0);
     for i in 0..=args.iters {
@@ -68,7 +76,9 @@ fn packing(args: &BenchPackingArgs, common: &Common, terminal: &Terminal) -> Res
         for (kind, batch) in [packed, padded].into_iter().enumerate() {
             let (n_positions, n) = (batch.n_positions(), batch.labels.len());
             let start = std::time::Instant::now();
-            trainer.step(1 + 2 * i as u64 + kind as u64, &[batch], None).or_fail(Code::Numerics)?;
+            trainer
+                .step(1 + 2 * i as u64 + kind as u64, &[batch], None)
+                .or_fail(Code::Numerics)?;
             // The first step of each kind also pays for fresh memory.
             if i > 0 {
                 seconds[kind] += start.elapsed().as_secs_f64();
@@ -88,7 +98,11 @@ fn packing(args: &BenchPackingArgs, common: &Common, terminal: &Terminal) -> Res
     } else {
         terminal.data(&format!(
             "packed {:.0} words/s, padded {:.0} words/s, ratio {:.2}; {} positions against {}\n",
-            rate(0), rate(1), rate(0) / rate(1), positions[0], positions[1]
+            rate(0),
+            rate(1),
+            rate(0) / rate(1),
+            positions[0],
+            positions[1]
         ));
     }
     Ok(())
@@ -107,7 +121,12 @@ fn tokenizer(args: &BenchTokenizerArgs, terminal: &Terminal) -> Result<()> {
         (n_bytes as f64 / 1e6 / start.elapsed().as_secs_f64(), n_ids)
     };
     let (ids_rate, n_ids) = rate(&|| tokenizer.encode_batch(&views).iter().map(Vec::len).sum());
-    let (full_rate, _) = rate(&|| views.par_iter().map(|line| tokenizer.encode_full(line, false).ids.len()).sum());
+    let (full_rate, _) = rate(&|| {
+        views
+            .par_iter()
+            .map(|line| tokenizer.encode_full(line, false).ids.len())
+            .sum()
+    });
     if terminal.json() {
         terminal.object(&json!({"mb_per_s": full_rate, "ids_mb_per_s": ids_rate, "bytes": n_bytes, "ids": n_ids}));
     } else {

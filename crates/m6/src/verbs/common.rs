@@ -12,15 +12,23 @@ use std::path::{Path, PathBuf};
 
 /// Lines of a text file; errors name the file and the line.
 pub fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
-    let file = std::fs::File::open(path).map_err(|e| Failure::usage(format!("cannot open {}: {e}", path.display())))?;
+    let file = std::fs::File::open(path)
+        .map_err(|e| Failure::usage(format!("cannot open {}: {e}", path.display())))?;
     let name = path.display().to_string();
-    Ok(std::io::BufReader::new(file).lines().enumerate().map(move |(i, line)| {
-        line.map_err(|e| Failure::data(format!("{name} line {}: {e}", i + 1)))
-    }))
+    Ok(std::io::BufReader::new(file)
+        .lines()
+        .enumerate()
+        .map(move |(i, line)| {
+            line.map_err(|e| Failure::data(format!("{name} line {}: {e}", i + 1)))
+        }))
 }
 
 /// Gives every text of the configured sources to the trainer; returns the number of records read.
-pub fn feed_sources(data: &DataConfig, trainer: &mut WordPieceTrainer, terminal: &Terminal) -> Result<u64> {
+pub fn feed_sources(
+    data: &DataConfig,
+    trainer: &mut WordPieceTrainer,
+    terminal: &Terminal,
+) -> Result<u64> {
     let (mut n_records, mut n_bad) = (0, 0);
     for source in &data.sources {
         let mut reader = m6_data::open(source, &data.root).or_usage()?;
@@ -52,29 +60,47 @@ pub struct Picture {
 
 /// One picture's bytes as the model takes them.
 pub fn picture(id: &str, bytes: &[u8], side: usize, fit: Fit) -> Result<Picture> {
-    let decoded = m6_image::decode(bytes, &Limits::default()).map_err(|e| Failure::data(format!("{id}: {e}")))?;
+    let decoded = m6_image::decode(bytes, &Limits::default())
+        .map_err(|e| Failure::data(format!("{id}: {e}")))?;
     let chw = m6_image::to_chw(&m6_image::resize_square(&decoded, side, fit));
-    Ok(Picture { id: id.to_string(), chw })
+    Ok(Picture {
+        id: id.to_string(),
+        chw,
+    })
 }
 
 fn is_picture(path: &Path) -> bool {
-    let ext = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    let ext = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default()
+        .to_lowercase();
     ["jpg", "jpeg", "png", "webp", "gif", "bmp"].contains(&ext.as_str())
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+    path.file_stem()
+        .map_or_else(String::new, |s| s.to_string_lossy().into_owned())
 }
 
 /// The pictures the arguments name, in order of name; one that cannot be decoded is told and passed over unless it is the only one.
-pub fn pictures(args: &PictureArgs, side: usize, fit: Fit, terminal: &Terminal) -> Result<Vec<Picture>> {
+pub fn pictures(
+    args: &PictureArgs,
+    side: usize,
+    fit: Fit,
+    terminal: &Terminal,
+) -> Result<Vec<Picture>> {
     let mut found: Vec<(String, Vec<u8>)> = Vec::new();
     for path in &args.image {
         found.push((stem(path), read(path)?));
     }
     if let Some(dir) = &args.images {
-        let entries = std::fs::read_dir(dir).map_err(|e| Failure::usage(format!("cannot read {}: {e}", dir.display())))?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| is_picture(p)).collect();
+        let entries = std::fs::read_dir(dir)
+            .map_err(|e| Failure::usage(format!("cannot read {}: {e}", dir.display())))?;
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(|p| is_picture(p))
+            .collect();
         paths.sort();
         for path in paths {
             found.push((stem(&path), read(&path)?));
@@ -100,8 +126,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn tar_pictures(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let file = std::fs::File::open(path).map_err(|e| Failure::usage(format!("cannot open {}: {e}", path.display())))?;
-    let damaged = |e: std::io::Error| Failure::data(format!("{}: damaged tar: {e}", path.display()));
+    let file = std::fs::File::open(path)
+        .map_err(|e| Failure::usage(format!("cannot open {}: {e}", path.display())))?;
+    let damaged =
+        |e: std::io::Error| Failure::data(format!("{}: damaged tar: {e}", path.display()));
     let mut archive = tar::Archive::new(std::io::BufReader::new(file));
     let mut found = Vec::new();
     for entry in archive.entries().map_err(damaged)? {
@@ -110,7 +138,11 @@ fn tar_pictures(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         if is_picture(&name) {
             let mut bytes = Vec::new();
             // A header may claim any size: read what is there, up to the limit of one encoded picture.
-            entry.by_ref().take(Limits::default().max_bytes).read_to_end(&mut bytes).map_err(damaged)?;
+            entry
+                .by_ref()
+                .take(Limits::default().max_bytes)
+                .read_to_end(&mut bytes)
+                .map_err(damaged)?;
             found.push((stem(&name), bytes));
         }
     }
@@ -138,7 +170,11 @@ pub fn code_of(error: &Error) -> Code {
 
 /// How the model's training data made pictures square.
 pub fn fit_of(model: &LoadedModel) -> Fit {
-    let fit = model.config.data.get("fit").and_then(|fit| serde_json::from_value::<m6_data::Fit>(fit.clone()).ok());
+    let fit = model
+        .config
+        .data
+        .get("fit")
+        .and_then(|fit| serde_json::from_value::<m6_data::Fit>(fit.clone()).ok());
     fit.map_or(Fit::Stretch, Fit::from)
 }
 
@@ -155,8 +191,11 @@ pub fn shift_texts(candidates: &mut [(String, String)]) {
 pub fn check_out(out: &Path, may_be_full: bool) -> Result<()> {
     let full = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     if full && !may_be_full {
-        return Err(Failure::usage(format!("{} is not empty", out.display()))
-            .hint("--overwrite replaces it, --resume goes on with a run, or choose another --out"));
+        return Err(
+            Failure::usage(format!("{} is not empty", out.display())).hint(
+                "--overwrite replaces it, --resume goes on with a run, or choose another --out",
+            ),
+        );
     }
     Ok(())
 }
@@ -178,7 +217,9 @@ mod tests {
 
     #[test]
     fn shifting_gives_each_picture_the_next_ones_text() {
-        let mut rows: Vec<(String, String)> = [("a", "1"), ("b", "2"), ("c", "3")].map(|(i, t)| (i.into(), t.into())).into();
+        let mut rows: Vec<(String, String)> = [("a", "1"), ("b", "2"), ("c", "3")]
+            .map(|(i, t)| (i.into(), t.into()))
+            .into();
         shift_texts(&mut rows);
         let texts: Vec<&str> = rows.iter().map(|(_, t)| t.as_str()).collect();
         assert_eq!(texts, ["2", "3", "1"]);

@@ -11,7 +11,14 @@ pub fn run(common: &Common, terminal: &Terminal) -> Result<()> {
     let threads = common.threads.unwrap_or(cores);
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let field = |name: &str| -> Option<u64> {
-        memory.lines().find(|l| l.starts_with(name))?.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+        memory
+            .lines()
+            .find(|l| l.starts_with(name))?
+            .split_whitespace()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+            .map(|kib| kib / 1024)
     };
     let features: Vec<&str> = [
         ("avx2", cfg!(target_feature = "avx2")),

@@ -14,53 +14,121 @@ use std::io::IsTerminal;
 pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<()> {
     match verb {
         GenerateVerb::Text { prompt, how } => text(prompt, how, common, terminal),
-        GenerateVerb::Caption { pictures, how } => {
-            caption(pictures, how, common, terminal)
-        }
-        GenerateVerb::Answer { question, pictures, how } => answer(question, pictures, how, common, terminal),
+        GenerateVerb::Caption { pictures, how } => caption(pictures, how, common, terminal),
+        GenerateVerb::Answer {
+            question,
+            pictures,
+            how,
+        } => answer(question, pictures, how, common, terminal),
     }
 }
 
-fn text(prompts: &[String], how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+fn text(
+    prompts: &[String],
+    how: &GenerateArgs,
+    common: &Common,
+    terminal: &Terminal,
+) -> Result<()> {
     let bundle = load(how, terminal)?;
     let jobs: Vec<(String, Prompt)> = prompts
         .iter()
-        .map(|text| (text.clone(), Prompt { target: bundle.tokenizer.encode(text), ..Prompt::default() }))
+        .map(|text| {
+            (
+                text.clone(),
+                Prompt {
+                    target: bundle.tokenizer.encode(text),
+                    ..Prompt::default()
+                },
+            )
+        })
         .collect();
-    finish(&bundle, jobs, how, common, terminal, &|prompt, text| format!("{prompt}{text}"))
+    finish(&bundle, jobs, how, common, terminal, &|prompt, text| {
+        format!("{prompt}{text}")
+    })
 }
 
-fn caption(pictures: &PictureArgs, how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+fn caption(
+    pictures: &PictureArgs,
+    how: &GenerateArgs,
+    common: &Common,
+    terminal: &Terminal,
+) -> Result<()> {
     let bundle = load(how, terminal)?;
     let found = load_pictures(&bundle, pictures, terminal)?;
     if found.is_empty() {
-        return Err(Failure::usage("no picture to caption").hint("--image FILE, --images DIR or --tar FILE.tar"));
+        return Err(Failure::usage("no picture to caption")
+            .hint("--image FILE, --images DIR or --tar FILE.tar"));
     }
-    let jobs = found.into_iter().map(|p| (p.id, Prompt { pictures: p.chw, ..Prompt::default() })).collect();
-    finish(&bundle, jobs, how, common, terminal, &|_, text| text.to_string())
+    let jobs = found
+        .into_iter()
+        .map(|p| {
+            (
+                p.id,
+                Prompt {
+                    pictures: p.chw,
+                    ..Prompt::default()
+                },
+            )
+        })
+        .collect();
+    finish(&bundle, jobs, how, common, terminal, &|_, text| {
+        text.to_string()
+    })
 }
 
-fn answer(question: &str, pictures: &PictureArgs, how: &GenerateArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+fn answer(
+    question: &str,
+    pictures: &PictureArgs,
+    how: &GenerateArgs,
+    common: &Common,
+    terminal: &Terminal,
+) -> Result<()> {
     let bundle = load(how, terminal)?;
     let source = bundle.tokenizer.encode(question);
     let found = load_pictures(&bundle, pictures, terminal)?;
     let jobs = if found.is_empty() {
-        vec![(String::new(), Prompt { source, ..Prompt::default() })]
+        vec![(
+            String::new(),
+            Prompt {
+                source,
+                ..Prompt::default()
+            },
+        )]
     } else {
         found
             .into_iter()
-            .map(|p| (p.id, Prompt { pictures: p.chw, source: source.clone(), ..Prompt::default() }))
+            .map(|p| {
+                (
+                    p.id,
+                    Prompt {
+                        pictures: p.chw,
+                        source: source.clone(),
+                        ..Prompt::default()
+                    },
+                )
+            })
             .collect()
     };
-    finish(&bundle, jobs, how, common, terminal, &|_, text| text.to_string())
+    finish(&bundle, jobs, how, common, terminal, &|_, text| {
+        text.to_string()
+    })
 }
 
 fn load(how: &GenerateArgs, terminal: &Terminal) -> Result<LoadedModel> {
     common::load_model(&how.model, terminal)
 }
 
-fn load_pictures(bundle: &LoadedModel, args: &PictureArgs, terminal: &Terminal) -> Result<Vec<Picture>> {
-    common::pictures(args, bundle.model.config().patches.image_side, common::fit_of(bundle), terminal)
+fn load_pictures(
+    bundle: &LoadedModel,
+    args: &PictureArgs,
+    terminal: &Terminal,
+) -> Result<Vec<Picture>> {
+    common::pictures(
+        args,
+        bundle.model.config().patches.image_side,
+        common::fit_of(bundle),
+        terminal,
+    )
 }
 
 /// Options of the model's generator from the command line.
@@ -83,10 +151,21 @@ pub fn options(how: &GenerateArgs, tokenizer: &Tokenizer, seed: u64) -> Generate
 }
 
 /// Captions of pictures, as the verb gives them; the demo and pretraining samples use it too.
-pub fn captions(model: &Model, tokenizer: &Tokenizer, pictures: &[&[u8]], options: &GenerateOptions) -> Result<Vec<String>> {
-    let prompts: Vec<Prompt> =
-        pictures.iter().map(|chw| Prompt { pictures: chw.to_vec(), ..Prompt::default() }).collect();
-    let made = m6_model::generate(model, &prompts, options, &mut |_, _| true).or_fail(Code::Numerics)?;
+pub fn captions(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    pictures: &[&[u8]],
+    options: &GenerateOptions,
+) -> Result<Vec<String>> {
+    let prompts: Vec<Prompt> = pictures
+        .iter()
+        .map(|chw| Prompt {
+            pictures: chw.to_vec(),
+            ..Prompt::default()
+        })
+        .collect();
+    let made =
+        m6_model::generate(model, &prompts, options, &mut |_, _| true).or_fail(Code::Numerics)?;
     Ok(made.iter().map(|g| tokenizer.decode(&g.ids)).collect())
 }
 
@@ -100,15 +179,22 @@ fn finish(
     plain: &dyn Fn(&str, &str) -> String,
 ) -> Result<()> {
     if common.dry_run {
-        terminal.say(&format!("would generate for {} prompt(s), at most {} tokens each", jobs.len(), how.max_tokens));
+        terminal.say(&format!(
+            "would generate for {} prompt(s), at most {} tokens each",
+            jobs.len(),
+            how.max_tokens
+        ));
         return Ok(());
     }
     let mut options = options(how, &bundle.tokenizer, common.seed.unwrap_or(1));
-    let streams = jobs.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
+    let streams =
+        jobs.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
     for (i, batch) in jobs.chunks(how.batch.max(1)).enumerate() {
         let prompts: Vec<Prompt> = batch.iter().map(|(_, prompt)| prompt.clone()).collect();
         // Each prompt draws from its own stream, wherever the batches are cut.
-        options.streams = (0..batch.len()).map(|j| (i * how.batch.max(1) + j) as u64).collect();
+        options.streams = (0..batch.len())
+            .map(|j| (i * how.batch.max(1) + j) as u64)
+            .collect();
         let mut shown = Stream::new(&bundle.tokenizer, terminal);
         if streams {
             terminal.data(&plain(&batch[0].0, ""));
@@ -119,7 +205,8 @@ fn finish(
             }
             true
         };
-        let made = m6_model::generate(&bundle.model, &prompts, &options, &mut on_token).or_fail(Code::Numerics)?;
+        let made = m6_model::generate(&bundle.model, &prompts, &options, &mut on_token)
+            .or_fail(Code::Numerics)?;
         for ((id, _), generated) in batch.iter().zip(&made) {
             write_one(id, generated, bundle, terminal, streams, plain);
         }
@@ -155,7 +242,12 @@ struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     fn new(tokenizer: &'a Tokenizer, terminal: &'a Terminal) -> Self {
-        Self { tokenizer, terminal, ids: Vec::new(), shown: String::new() }
+        Self {
+            tokenizer,
+            terminal,
+            ids: Vec::new(),
+            shown: String::new(),
+        }
     }
 
     fn push(&mut self, id: u32) {

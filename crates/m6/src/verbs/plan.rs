@@ -19,13 +19,19 @@ pub fn run(args: &PlanArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     let n_patches = config.model.patches.n_patches();
     let n_words = SAMPLE.saturating_sub(n_patches).max(1);
     let positions = (n_patches + n_words) as f64;
-    let flops = cost.train(positions, n_words as f64, 1.0, config.train.activation_checkpointing) / positions;
+    let flops = cost.train(
+        positions,
+        n_words as f64,
+        1.0,
+        config.train.activation_checkpointing,
+    ) / positions;
     let total = counts.params_total as f64;
     let tokens_per_step = (config.train.rows_per_batch * config.data.row_len) as f64;
     let training_bytes = total * 16.0;
     let row = json!({
         "params_total": counts.params_total,
         "params_active": counts.params_active,
+        "params_transformer": counts.params_transformer,
         "params_by_part": counts.by_part.iter().map(|(n, c)| (n.clone(), json!(c))).collect::<serde_json::Map<_, _>>(),
         "bytes": {"weights": total * 4.0, "gradients": total * 4.0, "optimizer": total * 8.0, "checkpoint": total * 12.0},
         "flops_per_token": flops,
@@ -38,7 +44,12 @@ pub fn run(args: &PlanArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         terminal.object(&row);
         return Ok(());
     }
-    let mut text = format!("parameters  {:.2} M, {:.2} M active a token\n", total / 1e6, counts.params_active as f64 / 1e6);
+    let mut text = format!(
+        "parameters  {:.2} M, {:.2} M active a token, {:.2} M without the patch network (as the paper counts)\n",
+        total / 1e6,
+        counts.params_active as f64 / 1e6,
+        counts.params_transformer as f64 / 1e6
+    );
     for (part, n) in &counts.by_part {
         text.push_str(&format!("  {part:24} {:>12.3} M\n", *n as f64 / 1e6));
     }
@@ -59,7 +70,9 @@ pub fn run(args: &PlanArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     ));
     for gflops in [200.0, 10_000.0, 400_000.0] {
         let days = flops * tokens_per_step * config.train.steps as f64 / (gflops * 1e9) / 86_400.0;
-        text.push_str(&format!("  at {gflops:>7.0} GFLOP/s sustained  {days:.3} days\n"));
+        text.push_str(&format!(
+            "  at {gflops:>7.0} GFLOP/s sustained  {days:.3} days\n"
+        ));
     }
     terminal.data(&text);
     Ok(())

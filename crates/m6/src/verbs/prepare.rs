@@ -18,13 +18,20 @@ pub fn run(args: &PrepareArgs, common: &Common, terminal: &Terminal) -> Result<(
     }
     shared::check_out(&args.out.out, args.out.overwrite)?;
     if config.data.sources.is_empty() {
-        return Err(Failure::usage(format!("{}: there is no [[data.sources]] to read", args.config)));
+        return Err(Failure::usage(format!(
+            "{}: there is no [[data.sources]] to read",
+            args.config
+        )));
     }
     if common.dry_run {
         for source in &config.data.sources {
             m6_data::open(source, &config.data.root).or_usage()?;
         }
-        terminal.say(&format!("{} sources open; would write {}", config.data.sources.len(), args.out.out.display()));
+        terminal.say(&format!(
+            "{} sources open; would write {}",
+            config.data.sources.len(),
+            args.out.out.display()
+        ));
         return Ok(());
     }
     let summary = prepare(&config, &args.out.out, args.out.overwrite, terminal)?;
@@ -41,30 +48,52 @@ pub fn tokenizer_of(config: &RunConfig, terminal: &Terminal) -> Result<Tokenizer
     let wanted = &config.tokenizer;
     if !wanted.file.is_empty() {
         let path = config.data.root.join(&wanted.file);
-        let path = if path.exists() { path } else { Path::new(&wanted.file).to_path_buf() };
+        let path = if path.exists() {
+            path
+        } else {
+            Path::new(&wanted.file).to_path_buf()
+        };
         return Tokenizer::from_file(&path).or_data();
     }
     let mut trainer = WordPieceTrainer::new(wanted.vocab_size);
     trainer.min_frequency = wanted.min_frequency;
     let n = shared::feed_sources(&config.data, &mut trainer, terminal)?;
     if n == 0 {
-        return Err(Failure::data("the sources hold no record to train a vocabulary on"));
+        return Err(Failure::data(
+            "the sources hold no record to train a vocabulary on",
+        ));
     }
     let tokenizer = trainer.train().or_data()?;
-    terminal.say(&format!("vocabulary: {} entries trained on {n} records", tokenizer.vocab_size()));
+    terminal.say(&format!(
+        "vocabulary: {} entries trained on {n} records",
+        tokenizer.vocab_size()
+    ));
     Ok(tokenizer)
 }
 
 /// Prepares the configured sources into `out`; the folder appears whole or not at all.
-pub fn prepare(config: &RunConfig, out: &Path, overwrite: bool, terminal: &Terminal) -> Result<m6_data::Summary> {
+pub fn prepare(
+    config: &RunConfig,
+    out: &Path,
+    overwrite: bool,
+    terminal: &Terminal,
+) -> Result<m6_data::Summary> {
     let tokenizer = tokenizer_of(config, terminal)?;
     let mut bar = terminal.progress(config.data.sources.len() as u64, "prepare");
     if overwrite && out.exists() {
         std::fs::remove_dir_all(out).or_fail(Code::Usage)?;
     }
-    let summary = m6_data::prepare(&config.data, &tokenizer, out, &mut |p: m6_data::Progress<'_>| {
-        bar.at(p.source_index as u64, &format!("{} {} records, {} quarantined", p.source, p.records, p.bad));
-    })
+    let summary = m6_data::prepare(
+        &config.data,
+        &tokenizer,
+        out,
+        &mut |p: m6_data::Progress<'_>| {
+            bar.at(
+                p.source_index as u64,
+                &format!("{} {} records, {} quarantined", p.source, p.records, p.bad),
+            );
+        },
+    )
     .or_data()?;
     bar.finish();
     terminal.say(&format!("prepared data in {}", out.display()));
@@ -80,7 +109,13 @@ fn table(summary: &m6_data::Summary) -> String {
     for source in &summary.sources {
         text.push_str(&format!(
             "{:16} {:>9} {:>9} {:>11} {:>9} {:>10.1} {:>5}\n",
-            source.name, source.records, source.passages, source.tokens, source.images, source.avg_length, source.quarantined
+            source.name,
+            source.records,
+            source.passages,
+            source.tokens,
+            source.images,
+            source.avg_length,
+            source.quarantined
         ));
     }
     text

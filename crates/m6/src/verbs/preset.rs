@@ -24,8 +24,15 @@ pub fn run(verb: &PresetVerb, common: &Common, terminal: &Terminal) -> Result<()
                     let row = json!({"name": name, "params_total": counts.params_total, "params_active": counts.params_active});
                     terminal.object(&row);
                 } else {
-                    let about = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-                    terminal.data(&format!("{name:9} {:>9.1} M  {about}\n", counts.params_total as f64 / 1e6));
+                    let about = text
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .trim_start_matches("# ");
+                    terminal.data(&format!(
+                        "{name:9} {:>9.1} M  {about}\n",
+                        counts.params_total as f64 / 1e6
+                    ));
                 }
             }
         }

@@ -25,20 +25,36 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
     shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
     if common.dry_run {
         let counts = m6_model::count(&loaded.config.model);
-        terminal.say(&format!("would train {:.2} M parameters for {} steps", counts.params_total as f64 / 1e6, loaded.config.train.steps));
+        terminal.say(&format!(
+            "would train {:.2} M parameters for {} steps",
+            counts.params_total as f64 / 1e6,
+            loaded.config.train.steps
+        ));
         return Ok(());
     }
     let stop = out::stop_flag();
-    let job = Job { data: &args.data, out: &args.out.out, resume: args.resume, overwrite: args.out.overwrite };
+    let job = Job {
+        data: &args.data,
+        out: &args.out.out,
+        resume: args.resume,
+        overwrite: args.out.overwrite,
+    };
     let outcome = pretrain(&loaded, &job, &stop, terminal)?;
     if terminal.json() {
         terminal.object(&outcome_json(&outcome));
     }
     if outcome.interrupted {
-        return Err(Failure::new(Code::Interrupted, format!("interrupted; {} is complete", outcome.checkpoint.display()))
-            .hint("the same command with --resume goes on from there"));
+        return Err(Failure::new(
+            Code::Interrupted,
+            format!("interrupted; {} is complete", outcome.checkpoint.display()),
+        )
+        .hint("the same command with --resume goes on from there"));
     }
-    let eval: Vec<String> = outcome.eval.iter().map(|(task, loss)| format!("{task} {loss:.3}")).collect();
+    let eval: Vec<String> = outcome
+        .eval
+        .iter()
+        .map(|(task, loss)| format!("{task} {loss:.3}"))
+        .collect();
     terminal.say(&format!(
         "{} steps, {} tokens in {:.0} s ({:.0} tokens/s), peak {:.0} MB; held-out loss: {}; {}",
         outcome.steps,
@@ -77,15 +93,30 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
         ));
         (config.model.vocab_size, patches.image_side, patches.grid) = found;
     }
-    let problems = config.model.validate();
+    let mut problems = config.model.validate();
+    let longest = manifest.config.max_text + 1;
+    if config.model.max_len < longest {
+        problems.push(format!(
+            "max_len {} is below the {longest} positions of the longest text with its begin token",
+            config.model.max_len
+        ));
+    }
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!("the model cannot take this data: {}", problems.join("; "))))
+    Err(Failure::usage(format!(
+        "the model cannot take this data: {}",
+        problems.join("; ")
+    )))
 }
 
 /// Trains; the run folder holds everything needed to go on.
-pub fn pretrain(loaded: &config::Loaded, job: &Job<'_>, stop: &AtomicBool, terminal: &Terminal) -> Result<Outcome> {
+pub fn pretrain(
+    loaded: &config::Loaded,
+    job: &Job<'_>,
+    stop: &AtomicBool,
+    terminal: &Terminal,
+) -> Result<Outcome> {
     let config = &loaded.config;
     let spec = PretrainSpec {
         model_cfg: &config.model,
@@ -132,7 +163,14 @@ impl<'a> Watcher<'a> {
         let pictures = m6_data::held_out_pictures(job.data, config.samples.n_pictures).or_data()?;
         let bar = terminal.progress(config.train.steps, "pretrain");
         let folder = job.out.join("samples");
-        Ok(Self { terminal, bar, samples: config.samples.clone(), tokenizer, pictures, folder })
+        Ok(Self {
+            terminal,
+            bar,
+            samples: config.samples.clone(),
+            tokenizer,
+            pictures,
+            folder,
+        })
     }
 
     fn options(&self) -> GenerateOptions {
@@ -154,9 +192,13 @@ impl<'a> Watcher<'a> {
             .samples
             .prompts
             .iter()
-            .map(|text| Prompt { target: self.tokenizer.encode(text), ..Prompt::default() })
+            .map(|text| Prompt {
+                target: self.tokenizer.encode(text),
+                ..Prompt::default()
+            })
             .collect();
-        let made = m6_model::generate(model, &prompts, &options, &mut |_, _| true).or_fail(Code::Numerics)?;
+        let made = m6_model::generate(model, &prompts, &options, &mut |_, _| true)
+            .or_fail(Code::Numerics)?;
         let texts: Vec<Value> = self
             .samples
             .prompts
@@ -174,12 +216,24 @@ impl<'a> Watcher<'a> {
 
 impl Observer for Watcher<'_> {
     fn on_step(&mut self, report: &StepReport) {
-        self.bar.at(report.step, &format!("loss {:.3} lr {:.1e} {:.0} tok/s", report.loss, report.lr, report.tokens_per_s));
+        self.bar.at(
+            report.step,
+            &format!(
+                "loss {:.3} lr {:.1e} {:.0} tok/s",
+                report.loss, report.lr, report.tokens_per_s
+            ),
+        );
     }
 
     fn on_eval(&mut self, step: u64, losses: &BTreeMap<String, f64>) {
-        let losses: Vec<String> = losses.iter().map(|(task, loss)| format!("{task} {loss:.3}")).collect();
-        self.bar.line(self.terminal, &format!("step {step} held-out {}", losses.join(" ")));
+        let losses: Vec<String> = losses
+            .iter()
+            .map(|(task, loss)| format!("{task} {loss:.3}"))
+            .collect();
+        self.bar.line(
+            self.terminal,
+            &format!("step {step} held-out {}", losses.join(" ")),
+        );
     }
 
     fn on_checkpoint(&mut self, step: u64, path: &Path) {
@@ -188,7 +242,10 @@ impl Observer for Watcher<'_> {
 
     fn sample(&mut self, step: u64, model: &Model) {
         if let Err(failure) = self.write_samples(step, model) {
-            self.bar.line(self.terminal, &format!("samples of step {step}: {}", failure.chain.join(": ")));
+            self.bar.line(
+                self.terminal,
+                &format!("samples of step {step}: {}", failure.chain.join(": ")),
+            );
         }
     }
 }

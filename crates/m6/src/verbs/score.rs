@@ -27,16 +27,26 @@ struct Candidate {
 /// Runs the verb.
 pub fn run(verb: &ScoreVerb, _common: &Common, terminal: &Terminal) -> Result<()> {
     let ScoreVerb::Caption(args) = verb;
-    let references: Vec<(String, Vec<String>)> =
-        rows::<Reference>(&args.references)?.into_iter().map(|r| (r.id, r.captions)).collect();
-    let mut candidates: Vec<(String, String)> =
-        rows::<Candidate>(&args.candidates)?.into_iter().map(|c| (c.id, c.text)).collect();
+    let references: Vec<(String, Vec<String>)> = rows::<Reference>(&args.references)?
+        .into_iter()
+        .map(|r| (r.id, r.captions))
+        .collect();
+    let mut candidates: Vec<(String, String)> = rows::<Candidate>(&args.candidates)?
+        .into_iter()
+        .map(|c| (c.id, c.text))
+        .collect();
     if args.shuffled {
         common::shift_texts(&mut candidates);
     }
-    let tokenizer = args.vocab.as_ref().map(|path| Tokenizer::from_file(path)).transpose().or_data()?;
+    let tokenizer = args
+        .vocab
+        .as_ref()
+        .map(|path| Tokenizer::from_file(path))
+        .transpose()
+        .or_data()?;
     let segment = segment_of(args)?;
-    let scores = m6_eval::score_captions(&references, &candidates, segment, tokenizer.as_ref()).or_data()?;
+    let scores =
+        m6_eval::score_captions(&references, &candidates, segment, tokenizer.as_ref()).or_data()?;
     if args.per_item {
         for item in &scores.per_item {
             terminal.object(item);
@@ -70,7 +80,8 @@ fn rows<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
         .enumerate()
         .filter(|(_, line)| !line.as_ref().is_ok_and(|l| l.trim().is_empty()))
         .map(|(i, line)| {
-            serde_json::from_str(&line?).map_err(|e| Failure::data(format!("{} line {}: {e}", path.display(), i + 1)))
+            serde_json::from_str(&line?)
+                .map_err(|e| Failure::data(format!("{} line {}: {e}", path.display(), i + 1)))
         })
         .collect()
 }

@@ -25,8 +25,15 @@ pub fn run(verb: &TokenizerVerb, common: &Common, terminal: &Terminal) -> Result
 }
 
 fn train(args: &TokenizerTrainArgs, common: &Common, terminal: &Terminal) -> Result<()> {
-    let loaded = args.config.as_ref().map(|name| config::load(name, &common.set)).transpose()?;
-    let defaults = loaded.as_ref().map(|l| l.config.tokenizer.clone()).unwrap_or_default();
+    let loaded = args
+        .config
+        .as_ref()
+        .map(|name| config::load(name, &common.set))
+        .transpose()?;
+    let defaults = loaded
+        .as_ref()
+        .map(|l| l.config.tokenizer.clone())
+        .unwrap_or_default();
     let size = args.size.unwrap_or(defaults.vocab_size);
     let mut trainer = WordPieceTrainer::new(size);
     trainer.min_frequency = defaults.min_frequency;
@@ -41,18 +48,28 @@ fn train(args: &TokenizerTrainArgs, common: &Common, terminal: &Terminal) -> Res
         n_passages += common::feed_sources(&loaded.config.data, &mut trainer, terminal)?;
     }
     if n_passages == 0 {
-        return Err(Failure::usage("there is no text to train on").hint("give --text FILE or a --config with sources"));
+        return Err(Failure::usage("there is no text to train on")
+            .hint("give --text FILE or a --config with sources"));
     }
     if common.dry_run {
-        terminal.say(&format!("would train {size} entries on {n_passages} passages"));
+        terminal.say(&format!(
+            "would train {size} entries on {n_passages} passages"
+        ));
         return Ok(());
     }
     let tokenizer = trainer.train().or_usage()?;
     let as_list = args.out.extension().is_some_and(|e| e == "txt");
-    let text = if as_list { tokenizer.to_vocab_txt() } else { tokenizer.to_json() };
+    let text = if as_list {
+        tokenizer.to_vocab_txt()
+    } else {
+        tokenizer.to_json()
+    };
     m6_store::atomic::write_file(&args.out, text.as_bytes()).or_usage()?;
     let n = tokenizer.vocab_size();
-    terminal.say(&format!("{n} entries from {n_passages} passages -> {}", args.out.display()));
+    terminal.say(&format!(
+        "{n} entries from {n_passages} passages -> {}",
+        args.out.display()
+    ));
     if terminal.json() {
         terminal.object(&json!({"vocab_size": n, "passages": n_passages, "file": args.out}));
     }
@@ -63,7 +80,11 @@ fn encode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&args.vocab).or_data()?;
     let mut batch = Vec::with_capacity(BATCH);
     let stdin = std::io::stdin().lock();
-    let mut reader = LineReader { inner: stdin, n: 0, json: args.json_lines };
+    let mut reader = LineReader {
+        inner: stdin,
+        n: 0,
+        json: args.json_lines,
+    };
     loop {
         let line = reader.next()?;
         let ended = line.is_none();
@@ -126,9 +147,12 @@ impl<R: BufRead> LineReader<R> {
         if !self.json {
             return Ok(Some(text));
         }
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| Failure::data(format!("stdin line {}: --json-lines expects a JSON string: {e}", self.n)))
+        serde_json::from_str(&text).map(Some).map_err(|e| {
+            Failure::data(format!(
+                "stdin line {}: --json-lines expects a JSON string: {e}",
+                self.n
+            ))
+        })
     }
 
     /// Whether another line is already here; a person at a terminal gets an answer after each line.
@@ -140,12 +164,20 @@ impl<R: BufRead> LineReader<R> {
 
 fn decode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&args.vocab).or_data()?;
-    let mut reader = LineReader { inner: std::io::stdin().lock(), n: 0, json: false };
+    let mut reader = LineReader {
+        inner: std::io::stdin().lock(),
+        n: 0,
+        json: false,
+    };
     while let Some(line) = reader.next()? {
-        let ids = parse_ids(&line).map_err(|e| Failure::data(format!("stdin line {}: {e}", reader.n)))?;
+        let ids =
+            parse_ids(&line).map_err(|e| Failure::data(format!("stdin line {}: {e}", reader.n)))?;
         let size = tokenizer.vocab_size();
         if let Some(id) = ids.iter().find(|id| **id as usize >= size) {
-            return Err(Failure::data(format!("stdin line {}: id {id} is outside 0..{size}", reader.n)));
+            return Err(Failure::data(format!(
+                "stdin line {}: id {id} is outside 0..{size}",
+                reader.n
+            )));
         }
         let text = tokenizer.decode(&ids);
         if terminal.json() {
@@ -163,17 +195,28 @@ fn parse_ids(line: &str) -> std::result::Result<Vec<u32>, String> {
     if trimmed.starts_with(['{', '[']) {
         let value: serde_json::Value = serde_json::from_str(trimmed).map_err(|e| e.to_string())?;
         let list = value.get("ids").unwrap_or(&value);
-        return serde_json::from_value(list.clone()).map_err(|e| format!("expected a list of ids: {e}"));
+        return serde_json::from_value(list.clone())
+            .map_err(|e| format!("expected a list of ids: {e}"));
     }
-    trimmed.split_whitespace().map(|word| word.parse().map_err(|_| format!("`{word}` is not an id"))).collect()
+    trimmed
+        .split_whitespace()
+        .map(|word| word.parse().map_err(|_| format!("`{word}` is not an id")))
+        .collect()
 }
 
 fn inspect(vocab: &Path, terminal: &Terminal) -> Result<()> {
     let tokenizer = Tokenizer::from_file(vocab).or_data()?;
     let size = tokenizer.vocab_size();
-    let tokens: Vec<&str> = (0..size as u32).filter_map(|id| tokenizer.token(id)).collect();
+    let tokens: Vec<&str> = (0..size as u32)
+        .filter_map(|id| tokenizer.token(id))
+        .collect();
     let n_pieces = tokens.iter().filter(|t| t.starts_with("##")).count();
-    let n_cjk = tokens.iter().filter(|t| t.chars().count() == 1 && t.chars().all(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))).count();
+    let n_cjk = tokens
+        .iter()
+        .filter(|t| {
+            t.chars().count() == 1 && t.chars().all(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+        })
+        .count();
     let marks = tokenizer.special();
     let special = json!({"pad": marks.pad, "unk": marks.unk, "cls": marks.cls, "sep": marks.sep, "mask": marks.mask});
     let row = json!({"vocab_size": size, "cjk_characters": n_cjk, "continuation_pieces": n_pieces, "special": special});
@@ -200,8 +243,19 @@ mod tests {
 
     #[test]
     fn lines_name_their_number_when_they_are_not_text() {
-        let mut reader = LineReader { inner: &b"ok\n\xff\n"[..], n: 0, json: false };
+        let mut reader = LineReader {
+            inner: &b"ok\n\xff\n"[..],
+            n: 0,
+            json: false,
+        };
         assert_eq!(reader.next().ok().flatten().as_deref(), Some("ok"));
-        assert!(reader.next().err().expect("bad byte").render().contains("line 2"));
+        assert!(
+            reader
+                .next()
+                .err()
+                .expect("bad byte")
+                .render()
+                .contains("line 2")
+        );
     }
 }

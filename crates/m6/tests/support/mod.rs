@@ -39,7 +39,12 @@ pub fn run_with_input(args: &[&str], input: &[u8]) -> Output {
 
 /// Asserts success and gives stdout.
 pub fn stdout_of(output: &Output) -> String {
-    assert!(output.status.success(), "status {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "status {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
@@ -60,7 +65,12 @@ pub fn failed_with(output: &Output, code: i32) -> String {
 
 /// Keys of an object in order of name.
 pub fn keys(value: &Value) -> Vec<String> {
-    let mut keys: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
+    let mut keys: Vec<String> = value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect();
     keys.sort();
     keys
 }
@@ -89,7 +99,13 @@ pub fn shared_data() -> &'static Path {
     let (_, path) = DATA.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("data");
-        let mut args = vec!["prepare", "m6-nano", "--out", path.to_str().expect("UTF-8"), "-q"];
+        let mut args = vec![
+            "prepare",
+            "m6-nano",
+            "--out",
+            path.to_str().expect("UTF-8"),
+            "-q",
+        ];
         args.extend(sets(&SMALL));
         stdout_of(&run(&args));
         (folder, path)
@@ -100,7 +116,16 @@ pub fn shared_data() -> &'static Path {
 /// Trains on the shared data into `out`.
 pub fn pretrain(out: &Path, more: &[&str]) -> Output {
     let data = shared_data().to_str().expect("UTF-8");
-    let mut args = vec!["pretrain", "m6-nano", "--data", data, "--out", out.to_str().expect("UTF-8"), "-q", "--json"];
+    let mut args = vec![
+        "pretrain",
+        "m6-nano",
+        "--data",
+        data,
+        "--out",
+        out.to_str().expect("UTF-8"),
+        "-q",
+        "--json",
+    ];
     args.extend(sets(&SMALL));
     args.extend(more);
     run(&args)
@@ -108,8 +133,10 @@ pub fn pretrain(out: &Path, more: &[&str]) -> Output {
 
 /// The folder of real data beside the checkout, or a line that says what was skipped.
 pub fn real_data(what: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("M6_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
+    let root = std::env::var_os("M6_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
+        PathBuf::from,
+    );
     let path = root.join("data").join(what);
     if path.exists() {
         return Some(path);

@@ -29,30 +29,35 @@ pub(super) fn kernel_gradient<T: Real>(d: &[T; N_POINTS]) -> [T; 9] {
     std::array::from_fn(|i| rows[i / 3][i % 3])
 }
 
-/// Pixels per step of the vectorised loops.
+/// Elements per step of the vectorised loops.
 const LANES: usize = 8;
 
-/// `to[i] = f(a[i], b[i])`; written so that short rows vectorise too.
+/// `to[i] = f(a[i], b[i])`, in steps that read everything before they write: the compiler then needs no proof that the slices do
+/// not overlap, and short rows vectorise too.
 #[inline(always)]
 fn combine<T: Real>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
-    let (a, b) = (&a[..to.len()], &b[..to.len()]);
-    let (mut to, mut a, mut b) = (
-        to.chunks_exact_mut(LANES),
-        a.chunks_exact(LANES),
-        b.chunks_exact(LANES),
-    );
-    for ((to, a), b) in (&mut to).zip(&mut a).zip(&mut b) {
-        for i in 0..LANES {
-            to[i] = f(a[i], b[i]);
-        }
+    let (to, to_rest) = to.as_chunks_mut::<LANES>();
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
+        let (a, b) = (*a, *b);
+        *to = std::array::from_fn(|i| f(a[i], b[i]));
     }
-    for ((to, a), b) in to
-        .into_remainder()
-        .iter_mut()
-        .zip(a.remainder())
-        .zip(b.remainder())
-    {
+    for ((to, a), b) in to_rest.iter_mut().zip(a_rest).zip(b_rest) {
         *to = f(*a, *b);
+    }
+}
+
+/// `to[i] = f(to[i], b[i])`, in the manner of [`combine`].
+#[inline(always)]
+fn update<T: Real>(to: &mut [T], b: &[T], f: impl Fn(T, T) -> T) {
+    let (to, to_rest) = to.as_chunks_mut::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (to, b) in to.iter_mut().zip(b) {
+        let (a, b) = (*to, *b);
+        *to = std::array::from_fn(|i| f(a[i], b[i]));
+    }
+    for (to, b) in to_rest.iter_mut().zip(b_rest) {
+        *to = f(*to, *b);
     }
 }
 
@@ -93,12 +98,24 @@ impl Plane {
             odd.fill(T::zero());
             return;
         };
-        let pairs = row.chunks_exact(2);
-        if let [last] = pairs.remainder() {
-            even[self.w / 2] = *last;
+        let (even, odd) = (
+            &mut even[..self.tile_columns()],
+            &mut odd[..self.tile_columns()],
+        );
+        if self.w % 2 == 1 {
+            even[self.w / 2] = row[self.w - 1];
             odd[self.w / 2] = T::zero();
         }
-        for ((even, odd), pair) in even.iter_mut().zip(odd).zip(pairs) {
+        let n_pairs = self.w / 2;
+        let (even, even_rest) = even[..n_pairs].as_chunks_mut::<LANES>();
+        let (odd, odd_rest) = odd[..n_pairs].as_chunks_mut::<LANES>();
+        let (blocks, rest) = row.as_chunks::<{ 2 * LANES }>();
+        for ((even, odd), block) in even.iter_mut().zip(odd).zip(blocks) {
+            let block = *block;
+            *even = std::array::from_fn(|i| block[2 * i]);
+            *odd = std::array::from_fn(|i| block[2 * i + 1]);
+        }
+        for ((even, odd), pair) in even_rest.iter_mut().zip(odd_rest).zip(rest.chunks_exact(2)) {
             (*even, *odd) = (pair[0], pair[1]);
         }
     }
@@ -134,7 +151,8 @@ impl Plane {
         }
         for (i, from) in (0..tiles.len()).map(|i| (i, &rows[8 * i * n..][..16 * n])) {
             for j in 0..4 {
-                let [r0, r1, r2, r3] = [0, 1, 2, 3].map(|r| &from[(4 * r + j) * n..][..n]);
+                let row = |r: usize| &from[(4 * r + j) * n..][..n];
+                let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
                 let place = |p: usize| (4 * p + j) * stride + i * n;
                 combine(&mut out[place(0)..][..n], r0, r2, |a, b| a - b);
                 combine(&mut out[place(1)..][..n], r1, r2, |a, b| a + b);
@@ -191,43 +209,42 @@ impl Plane {
         for i in 0..tiles.len() {
             let point = |p: usize, j: usize| &m[(4 * p + j) * stride + i * n..][..n];
             let (upper, lower) = rows.split_at_mut(4 * n);
-            for (j, (upper, lower)) in upper
-                .chunks_exact_mut(n)
-                .zip(lower.chunks_exact_mut(n))
-                .enumerate()
-            {
+            for j in 0..4 {
+                let (upper, lower) = (&mut upper[j * n..][..n], &mut lower[j * n..][..n]);
                 combine(upper, point(1, j), point(2, j), |a, b| a + b);
                 combine(lower, point(1, j), point(2, j), |a, b| a - b);
-                for ((upper, lower), (a, b)) in upper
-                    .iter_mut()
-                    .zip(lower)
-                    .zip(point(0, j).iter().zip(point(3, j)))
-                {
-                    *upper += *a;
-                    *lower -= *b;
-                }
+                update(upper, point(0, j), |a, b| a + b);
+                update(lower, point(3, j), |a, b| a - b);
             }
             let row_pairs = pixels[2 * i * self.w..].chunks_mut(self.w);
-            for (to, from) in row_pairs.zip([&*upper, &*lower]) {
+            for (to, from) in row_pairs.zip([upper, lower]) {
                 put_together(from, bias, to);
             }
         }
     }
 }
 
-/// The last step of [`Plane::output`]: four columns of points to the pixels of one row.
-fn put_together<T: Real>(columns: &[T], bias: T, to: &mut [T]) {
-    let n = columns.len() / 4;
-    let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|j| &columns[j * n..][..n]);
-    let (even, odd) = (
-        |t: usize| c0[t] + c1[t] + c2[t] + bias,
-        |t: usize| c1[t] - c2[t] - c3[t] + bias,
-    );
-    for (t, pair) in to.chunks_exact_mut(2).enumerate() {
-        (pair[0], pair[1]) = (even(t), odd(t));
-    }
+/// The last step of [`Plane::output`]: four columns of points (overwritten) to the pixels of one row.
+fn put_together<T: Real>(columns: &mut [T], bias: T, to: &mut [T]) {
+    let [even, c1, c2, odd] = quarters_mut(columns);
+    // even = c0 + c1 + c2, odd = c1 - c2 - c3
+    update(even, c1, |a, b| a + b);
+    update(even, c2, |a, b| a + b + bias);
+    update(odd, c1, |a, b| b - a);
+    update(odd, c2, |a, b| a - b + bias);
+    let n_pairs = to.len() / 2;
     if to.len() % 2 == 1 {
-        to[2 * n - 2] = even(n - 1);
+        to[2 * n_pairs] = even[n_pairs];
+    }
+    let (even, even_rest) = even[..n_pairs].as_chunks::<LANES>();
+    let (odd, odd_rest) = odd[..n_pairs].as_chunks::<LANES>();
+    let (blocks, rest) = to.as_chunks_mut::<{ 2 * LANES }>();
+    for ((block, even), odd) in blocks.iter_mut().zip(even).zip(odd) {
+        let (even, odd) = (*even, *odd);
+        *block = std::array::from_fn(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] });
+    }
+    for ((pair, even), odd) in rest.chunks_exact_mut(2).zip(even_rest).zip(odd_rest) {
+        (pair[0], pair[1]) = (*even, *odd);
     }
 }
 

@@ -100,9 +100,7 @@ impl Model {
     /// [`Error::Input`] when the arrays contradict each other or the model, or when there are no labels.
     pub fn forward(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Output> {
         let weights = input.loss_weights(&self.cfg)?;
-        let x_nd = self.stream(input, options)?;
-        // The last norm works row by row, so only the rows with a loss need it.
-        let x_md = ops::select_rows(&x_nd, input.loss_at.into())?;
+        let x_md = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
         let x_md = self.norm.forward(&x_md)?;
         let labels: Arc<[u32]> = input.labels.into();
         let (loss, nll) = ops::head_ce(
@@ -162,18 +160,20 @@ impl Model {
         options: &ForwardOptions,
     ) -> Result<Vec<Tensor>> {
         let mut outputs = Vec::with_capacity(self.cfg.n_layers);
-        self.run_blocks(input, options, |x| outputs.push(x.clone()))?;
+        self.run_blocks(input, options, None, |x| outputs.push(x.clone()))?;
         Ok(outputs)
     }
 
     fn stream(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
-        self.run_blocks(input, options, |_| ())
+        self.run_blocks(input, options, None, |_| ())
     }
 
+    /// Runs every block; the last one keeps only the given rows, when there are some to leave out.
     fn run_blocks(
         &self,
         input: &ModelInput<'_>,
         options: &ForwardOptions,
+        keep: Option<Arc<[u32]>>,
         mut after_block: impl FnMut(&Tensor),
     ) -> Result<Tensor> {
         let layout = input.layout(&self.cfg)?;
@@ -188,10 +188,11 @@ impl Model {
         let mut x_nd = self
             .embedding
             .forward(&layout, patches_pd.as_ref(), dropout)?;
-        for block in &self.blocks {
+        for (i, block) in self.blocks.iter().enumerate() {
+            let keep = keep.as_ref().filter(|_| i + 1 == self.blocks.len());
             x_nd = match options.checkpoint {
-                true => block.forward_checkpointed(&x_nd, &layout.spans, dropout)?,
-                false => block.forward(&x_nd, &layout.spans, dropout)?,
+                true => block.forward_checkpointed(&x_nd, &layout.spans, keep, dropout)?,
+                false => block.forward(&x_nd, &layout.spans, keep, dropout)?,
             };
             after_block(&x_nd);
         }

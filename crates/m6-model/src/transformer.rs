@@ -101,12 +101,28 @@ impl Block {
         })
     }
 
-    /// `[n, d]` to `[n, d]` under the mask of `spans`.
-    pub fn forward(&self, x_nd: &Tensor, spans: &Arc<Spans>, dropout: Dropout) -> Result<Tensor> {
+    /// `[n, d]` to `[n, d]` under the mask of `spans`, or to `[m, d]` at the rows to `keep`.
+    ///
+    /// After attention a block works row by row, so rows that nobody reads need not go on: in the last block that is
+    /// every patch and every source word, which have no loss.
+    pub fn forward(
+        &self,
+        x_nd: &Tensor,
+        spans: &Arc<Spans>,
+        keep: Option<&Arc<[u32]>>,
+        dropout: Dropout,
+    ) -> Result<Tensor> {
         let qkv_n3d = self.qkv.forward(&self.ln1.forward(x_nd)?, Act::None)?;
         let a_nd = ops::attention(&qkv_n3d, self.n_heads, spans)?;
+        let (x_nd, a_nd) = match keep {
+            Some(rows) => (
+                ops::select_rows(x_nd, rows.clone())?,
+                ops::select_rows(&a_nd, rows.clone())?,
+            ),
+            None => (x_nd.clone(), a_nd),
+        };
         let a_nd = self.out.forward(&a_nd, Act::None)?;
-        let x_nd = self.residual(x_nd, &a_nd, dropout, 0)?;
+        let x_nd = self.residual(&x_nd, &a_nd, dropout, 0)?;
         let h_nf = self.up.forward(&self.ln2.forward(&x_nd)?, Act::Gelu)?;
         let h_nd = self.down.forward(&h_nf, Act::None)?;
         self.residual(&x_nd, &h_nd, dropout, 1)
@@ -124,9 +140,11 @@ impl Block {
         &self,
         x_nd: &Tensor,
         spans: &Arc<Spans>,
+        keep: Option<&Arc<[u32]>>,
         dropout: Dropout,
     ) -> Result<Tensor> {
-        let (block, spans) = (self.clone(), spans.clone());
-        ops::checkpoint(x_nd, Box::new(move |x| block.forward(x, &spans, dropout)))
+        let (block, spans, keep) = (self.clone(), spans.clone(), keep.cloned());
+        let run = move |x: &Tensor| block.forward(x, &spans, keep.as_ref(), dropout);
+        ops::checkpoint(x_nd, Box::new(run))
     }
 }

@@ -82,6 +82,16 @@ fn walk(
         }
         reached = end.next_multiple_of(BLOCK);
     }
+    let ended = bytes
+        .get(reached..reached + BLOCK)
+        .is_some_and(|block| block.iter().all(|&byte| byte == 0));
+    if !ended {
+        // A tar cut between two members reads as a whole shorter one, but for this.
+        faults.push(Fault {
+            offset: reached,
+            detail: "the tar ends without its end marker; what followed was cut off".into(),
+        });
+    }
     None
 }
 

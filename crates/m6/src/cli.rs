@@ -360,6 +360,12 @@ pub struct BenchPackingArgs {
     /// Prepared data.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    /// Draws from this source alone.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Draws examples of this task alone.
+    #[arg(long, value_name = "NAME")]
+    pub task: Option<String>,
     /// Timed steps of each kind.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub iters: usize,

@@ -362,7 +362,11 @@ mod tests {
     fn set_takes_toml_values_and_bare_strings() {
         let loaded = load(
             "m6-nano",
-            &["train.steps=7".into(), "data.root=some/dir".into()],
+            &[
+                "train.steps=7".into(),
+                "train.warmup_steps=1".into(),
+                "data.root=some/dir".into(),
+            ],
         )
         .ok()
         .expect("valid");

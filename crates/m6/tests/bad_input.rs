@@ -8,6 +8,7 @@ use std::process::Command;
 use support::{failed_with, last_json, m6, pretrain, run, sets, shared_data, stdout_of};
 
 fn write(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     m6_store::atomic::write_file(path, bytes).expect("written");
 }
 
@@ -140,9 +141,9 @@ fn a_picture_bomb_is_quarantined_before_its_pixels_are_made() {
     assert_eq!(row["sources"][0]["records"], 1, "{row}");
     let line = &quarantine(folder.path())[0];
     assert!(
-        line["reason"]
+        line["detail"]
             .as_str()
-            .expect("a reason")
+            .expect("a detail")
             .contains("pixels"),
         "{line}"
     );
@@ -335,7 +336,7 @@ fn a_full_disk_stops_the_run_and_keeps_what_was_committed() {
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).expect("a folder");
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=9m", "none"])
+        .args(["-t", "tmpfs", "-o", "size=24m", "none"])
         .arg(&disk)
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
@@ -346,8 +347,8 @@ fn a_full_disk_stops_the_run_and_keeps_what_was_committed() {
         return;
     }
     let out = disk.join("run");
-    // Each checkpoint is a few hundred kilobytes; the ballast leaves room for some of them, not for all.
-    write(&disk.join("ballast"), &vec![0; 6_500_000]);
+    // Each checkpoint is about 4.5 MB; the ballast leaves room for some of them, not for all.
+    write(&disk.join("ballast"), &vec![0; 10_000_000]);
     let output = pretrain(
         &out,
         &[

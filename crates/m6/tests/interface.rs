@@ -314,7 +314,7 @@ fn plans_count_what_the_paper_counts() {
             .expect("counted without the patch network");
         assert!(row["params_active"].as_f64().expect("a number") <= total && transformer < total);
         let share = transformer / 1e6 / millions;
-        assert!((0.999..1.005).contains(&share), "{preset}: {transformer}");
+        assert!((0.998..1.005).contains(&share), "{preset}: {transformer}");
     }
 }
 

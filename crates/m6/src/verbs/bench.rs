@@ -5,7 +5,7 @@ use crate::cli::{BenchArgs, BenchPackingArgs, BenchTokenizerArgs, BenchVerb, Com
 use crate::config;
 use crate::error::{Code, OrFail, Result};
 use crate::out::Terminal;
-use m6_data::{Cursor, Loader, LoaderConfig, Split};
+use m6_data::{Cursor, Loader, LoaderConfig, Manifest, Split};
 use m6_model::Model;
 use m6_nn::workloads::{self, Timing};
 use m6_train::Trainer;
@@ -59,11 +59,29 @@ fn one(
     Ok(())
 }
 
+/// Leaves out every source and task but the ones asked for.
+fn only(args: &BenchPackingArgs) -> Result<LoaderConfig> {
+    let manifest = Manifest::read(&args.data).or_data()?;
+    let mut config = LoaderConfig::default();
+    if let Some(name) = &args.source {
+        let others = manifest.sources.iter().filter(|s| s.name != *name);
+        config.weights = others.map(|s| (s.name.clone(), 0.0)).collect();
+    }
+    if let Some(name) = &args.task {
+        let names = manifest.sources.iter().flat_map(|s| s.tasks.keys());
+        config.tasks = names
+            .filter(|task| *task != name)
+            .map(|task| (task.clone(), 0.0))
+            .collect();
+    }
+    Ok(config)
+}
+
 /// Steps on the same examples, packed and padded, in turn; words learned a second.
 fn packing(args: &BenchPackingArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let mut config = config::load(&args.config, &common.set)?.config;
     super::pretrain::fit_to_data(&mut config, &args.data, terminal)?;
-    let loader = Loader::open(&args.data, &LoaderConfig::default(), Split::Train).or_data()?;
+    let loader = Loader::open(&args.data, &only(args)?, Split::Train).or_data()?;
     let model = Model::new(&config.model, config.train.seed).or_usage()?;
     let mut trainer =
         Trainer::new(model, &config.train, loader.task_names().to_vec()).or_usage()?;

@@ -40,3 +40,4 @@ pub use prepare::{Progress, prepare};
 pub use record::{BadRecord, Picture, QUARANTINE_BYTES, Qa, Record, Source};
 pub use sources::{IMAGE_EXTENSIONS, open};
 pub use stats::PackStats;
+pub use tarball::{Fault, Member, index as tar_index};

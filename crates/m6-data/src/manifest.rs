@@ -1,4 +1,4 @@
-//! What a prepared folder says about itself: `manifest.json` and the card.
+//! What a prepared folder says about itself: `data.json` and the card.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Name of the description inside the folder (`MANIFEST.json` beside it holds names, sizes and hashes).
-pub const MANIFEST_FILE: &str = "manifest.json";
+pub const MANIFEST_FILE: &str = "data.json";
 
 /// The two sides of the split.
 pub const SPLITS: [&str; 2] = ["train", "held_out"];
@@ -151,7 +151,7 @@ impl Manifest {
     /// The card of the folder, in Markdown.
     pub fn card(&self) -> String {
         let mut out = String::from(
-            "# Prepared data\n\nMade by `m6 prepare`; `manifest.json` holds the configuration and every count.\n\n\
+            "# Prepared data\n\nMade by `m6 prepare`; `data.json` holds the configuration and every count.\n\n\
              | source | modality | images | tokens | passages | avg length | records | held out | quarantined | skipped | licence |\n\
              |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
         );

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-const REFERENCE_LINE: &str = r#"{"id": "...", "references": ["...", ...]}"#;
-const CANDIDATE_LINE: &str = r#"{"id": "...", "candidate": "..."}"#;
+const REFERENCE_LINE: &str = r#"{"id": "...", "captions": ["...", ...]}"#;
+const CANDIDATE_LINE: &str = r#"{"id": "...", "text": "..."}"#;
 const ANSWER_LINE: &str = r#"{"id": "...", "kind": "...", "expected": ["..."], "given": "..."}"#;
 
 /// An id may be written as a string or as a whole number.

@@ -19,17 +19,28 @@ const ALIGN: usize = 2 << 20;
 /// What may be kept beyond a quarter of the peak.
 const SLACK: usize = 64 << 20;
 
+/// Blocks kept at most.
+const MAX_FREE: usize = 8192;
+
 /// The allocator; see the module.
 pub struct BlockAllocator {
     state: Mutex<State>,
 }
 
 struct State {
-    /// Freed blocks as (size, address), oldest first. Its own memory is small, so it comes from the system.
+    /// Freed blocks as (size, address), oldest first; at most [`MAX_FREE`], so that its own memory is small and comes from
+    /// the system: a list that grew through this allocator would wait for its own lock.
     free: Vec<(usize, usize)>,
     n_free_bytes: usize,
     n_lent_bytes: usize,
     n_peak_bytes: usize,
+}
+
+impl State {
+    fn lend(&mut self, n_bytes: usize) {
+        self.n_lent_bytes += n_bytes;
+        self.n_peak_bytes = self.n_peak_bytes.max(self.n_lent_bytes);
+    }
 }
 
 /// Size of the block that serves a request: at most an eighth more.
@@ -70,11 +81,10 @@ impl BlockAllocator {
 
     fn take(&self, n_bytes: usize) -> Option<*mut u8> {
         let mut state = self.state();
-        state.n_lent_bytes += n_bytes;
-        state.n_peak_bytes = state.n_peak_bytes.max(state.n_lent_bytes);
         let at = state.free.iter().rposition(|block| block.0 == n_bytes)?;
         let (_, address) = state.free.remove(at);
         state.n_free_bytes -= n_bytes;
+        state.lend(n_bytes);
         Some(address as *mut u8)
     }
 
@@ -88,9 +98,8 @@ impl BlockAllocator {
         };
         // SAFETY: the size is at least MIN_BLOCK, so not zero.
         let block = unsafe { System.alloc(layout) };
-        if block.is_null() {
-            self.state().n_lent_bytes -= n_bytes;
-        } else {
+        if !block.is_null() {
+            self.state().lend(n_bytes);
             advise_huge_pages(block, n_bytes);
         }
         block
@@ -103,7 +112,9 @@ impl BlockAllocator {
         state.n_free_bytes += n_bytes;
         state.free.push((n_bytes, block as usize));
         let limit = state.n_peak_bytes + state.n_peak_bytes / 4 + SLACK;
-        while state.n_free_bytes + state.n_lent_bytes > limit && !state.free.is_empty() {
+        while (state.n_free_bytes + state.n_lent_bytes > limit || state.free.len() > MAX_FREE)
+            && !state.free.is_empty()
+        {
             let (n_bytes, address) = state.free.remove(0);
             state.n_free_bytes -= n_bytes;
             if let Some(layout) = block_layout(n_bytes) {

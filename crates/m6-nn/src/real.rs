@@ -4,6 +4,7 @@
 //! 1e-7. The `f64` functions are exact to the last bits (`libm`) and serve gradient checks.
 
 use candle_core::{CpuStorage, WithDType};
+use rayon::prelude::*;
 use std::ops::Neg;
 
 /// Accumulators per reduction: fixed, so that a result does not depend on the machine's vector width.
@@ -263,7 +264,7 @@ pub fn pair_sums<T: Real, const K: usize>(
     y: &[T],
     term: impl Fn(T, T) -> [T; K],
 ) -> [T; K] {
-    debug_assert_eq!(x.len(), y.len());
+    assert_eq!(x.len(), y.len());
     let mut lanes = [[T::zero(); N_LANES]; K];
     let (mut xs, mut ys) = (x.chunks_exact(N_LANES), y.chunks_exact(N_LANES));
     for (a, b) in (&mut xs).zip(&mut ys) {
@@ -321,11 +322,20 @@ pub fn add_into<T: Real>(y: &mut [T], x: &[T]) {
 }
 
 /// Sums parts of one length in their order; `None` of no parts.
-pub fn add_parts<T: Real>(parts: Vec<Vec<T>>) -> Option<Vec<T>> {
-    parts.into_iter().reduce(|mut total, part| {
-        add_into(&mut total, &part);
-        total
-    })
+pub fn add_parts<T: Real>(mut parts: Vec<Vec<T>>) -> Option<Vec<T>> {
+    /// Elements a task adds up; every element keeps the order of its parts, whoever adds it.
+    const CHUNK: usize = 1 << 15;
+    let (total, rest) = parts.split_first_mut()?;
+    assert!(rest.iter().all(|part| part.len() == total.len()));
+    total
+        .par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(c, total)| {
+            for part in rest.iter() {
+                add_into(total, &part[c * CHUNK..][..total.len()]);
+            }
+        });
+    Some(parts.swap_remove(0))
 }
 
 #[cfg(test)]

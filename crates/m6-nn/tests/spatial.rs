@@ -218,6 +218,8 @@ fn cases() -> Vec<Case> {
         )
         .unwrap(),
     );
+    // A prefix of several query blocks, with a target before it and one behind it.
+    let long = Arc::new(Spans::new(230, vec![[10, 150]], vec![[0, 0, 10], [0, 150, 230]]).unwrap());
     let conv = |name,
                 c_in: usize,
                 c_out: usize,
@@ -247,6 +249,15 @@ fn cases() -> Vec<Case> {
                 move |x, _| ops::attention(x, 2, &spans)
             }),
             composed: Box::new(move |x, _| composed2d::attention(x, 2, &spans)),
+        },
+        Case {
+            name: "attention over a long prefix",
+            shapes: vec![("x", vec![230, 24])],
+            fused: Box::new({
+                let long = long.clone();
+                move |x, _| ops::attention(x, 2, &long)
+            }),
+            composed: Box::new(move |x, _| composed2d::attention(x, 2, &long)),
         },
         conv("conv 3x3", 3, 4, 2, [7, 6], 3, 1, 1),
         conv("conv 3x3 wide", 16, 18, 3, [7, 8], 3, 1, 1),

@@ -42,8 +42,7 @@ impl Ema {
     /// Those of `f`, or a parameter that cannot be written.
     pub fn with_average<R>(&mut self, params: &Params, f: impl FnOnce() -> Result<R>) -> Result<R> {
         let weights: Vec<Vec<f32>> = params.iter().map(values).collect::<Result<_>>()?;
-        set_all(params, &self.average)?;
-        let out = f();
+        let out = set_all(params, &self.average).and_then(|()| f());
         set_all(params, &weights)?;
         out
     }

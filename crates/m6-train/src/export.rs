@@ -76,7 +76,7 @@ fn card(loaded: &LoadedModel) -> String {
          | vocabulary | {} |\n\
          | tasks | {} |\n\
          | updates | {step} |\n\n\
-         `m6 generate` and `m6 serve` take this folder as `--model`.\n",
+         `m6 generate` takes this folder as `--model`.\n",
         model.n_layers,
         model.d_model,
         model.n_heads,

@@ -37,16 +37,17 @@ pub struct Resumed {
 /// The file that marks a folder as written by a run.
 pub(crate) const RUN_FILE: &str = "run.json";
 const CHECKPOINTS: &str = "checkpoints";
-/// Present without a run in it: the lock, and the log of the terminal, which is opened earlier.
+/// Present without a run in it: the lock, and the log of the terminal.
 const IGNORED: [&str; 2] = [".lock", "log.txt"];
 /// What a run writes, and so what overwriting removes.
-const OWN_FILES: [&str; 6] = [
+const OWN_FILES: [&str; 7] = [
     "config.toml",
     "config.resolved.toml",
     RUN_FILE,
     crate::METRICS_FILE,
     "report.html",
     "samples",
+    "log.txt",
 ];
 const OWN_EVENTS: &str = "events.out.tfevents.";
 
@@ -215,10 +216,15 @@ fn differing_keys(then: &Value, now: &Value, path: &str, out: &mut Vec<String>) 
 }
 
 fn is_used(dir: &Path) -> Result<bool> {
-    Ok(dir.exists()
-        && entries(dir)?
-            .iter()
-            .any(|name| !IGNORED.contains(&name.as_str())))
+    if !dir.exists() {
+        return Ok(false);
+    }
+    // A run killed before its first file leaves an empty folder of checkpoints.
+    let is_trace = |name: &String| {
+        IGNORED.contains(&name.as_str())
+            || (name == CHECKPOINTS && entries(&dir.join(name)).is_ok_and(|e| e.is_empty()))
+    };
+    Ok(!entries(dir)?.iter().all(is_trace))
 }
 
 fn entries(dir: &Path) -> Result<Vec<String>> {

@@ -1,6 +1,8 @@
 //! The loop over updates: prefetch, step, observe, evaluate, checkpoint, stop.
 
-use crate::checkpoint::{CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, restore, save};
+use crate::checkpoint::{
+    CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, save,
+};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{HeldOut, evaluate};
@@ -10,6 +12,7 @@ use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
 use crate::setup::{DataSet, check_config, write_run_files};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
+use m6_data::LoaderConfig;
 use m6_model::{Model, ModelConfig};
 use m6_store::hash::hash_bytes;
 use serde_json::json;
@@ -26,6 +29,10 @@ pub struct PretrainSpec<'a> {
     pub train_cfg: &'a TrainConfig,
     /// A folder made by `m6_data::prepare`.
     pub data_dir: &'a Path,
+    /// Weights of sources and noise that replace the prepared ones; its seed and mirroring are those of `train_cfg`.
+    pub mixture: &'a LoaderConfig,
+    /// Weights of the patch network in torchvision's names (safetensors), loaded before the first update.
+    pub patch_weights: Option<&'a Path>,
     /// The run folder.
     pub run_dir: &'a Path,
     /// Go on with the run in the folder, or start it when there is none.
@@ -87,7 +94,7 @@ pub struct Outcome {
 /// is not finite, or a checkpoint that cannot be written. Committed checkpoints stay valid in every case.
 pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
     check_config(spec.model_cfg, spec.train_cfg)?;
-    let data = DataSet::open(spec.data_dir, spec.model_cfg, spec.train_cfg)?;
+    let data = DataSet::open(spec.data_dir, spec.model_cfg, spec.train_cfg, spec.mixture)?;
     let mut run = Run::open(spec, &data)?;
     observer.on_start(run.state.step, spec.train_cfg.steps);
     let n_steps = spec.train_cfg.steps.saturating_sub(run.state.step);
@@ -138,12 +145,18 @@ impl<'a> Run<'a> {
             (false, false) => OpenMode::Fresh,
         };
         let folder = RunFolder::open(spec.run_dir, mode)?;
-        let mut state = first_state(spec, data);
+        let patch_weights = spec.patch_weights.map(read).transpose()?;
+        let mut state = first_state(spec, data, patch_weights.as_deref());
         let resumed = folder.newest()?;
         if let Some(resumed) = &resumed {
             check_same_run(resumed, &state)?;
         }
         let model = Model::new(spec.model_cfg, spec.train_cfg.seed)?;
+        if let (None, Some(path), Some(bytes)) = (&resumed, spec.patch_weights, &patch_weights) {
+            let unused = model.load_patch_network(bytes);
+            let unused = unused.map_err(|error| Error::damaged(path, error))?;
+            tracing::info!("{}: {} tensors not needed", path.display(), unused.len());
+        }
         let mut trainer = Trainer::new(model, spec.train_cfg, data.task_names())?;
         if let Some(Resumed { path, state: saved }) = &resumed {
             restore(path, &mut trainer, saved)?;
@@ -315,8 +328,17 @@ impl<'a> Run<'a> {
 }
 
 /// The state before the first update.
-fn first_state(spec: &PretrainSpec<'_>, data: &DataSet) -> TrainState {
-    let settings = json!({ "model": spec.model_cfg, "train": spec.train_cfg.identity() });
+fn first_state(
+    spec: &PretrainSpec<'_>,
+    data: &DataSet,
+    patch_weights: Option<&[u8]>,
+) -> TrainState {
+    let settings = json!({
+        "model": spec.model_cfg,
+        "train": spec.train_cfg.identity(),
+        "mixture": {"weights": spec.mixture.weights, "tasks": spec.mixture.tasks, "options": spec.mixture.options},
+        "patch_weights": patch_weights.map(hash_bytes),
+    });
     TrainState {
         format_version: CHECKPOINT_VERSION,
         step: 0,

@@ -56,11 +56,18 @@ impl DataSet {
     ///
     /// # Errors
     /// The folder cannot be read; [`Error::VocabularySize`]; [`Error::Config`] for pictures of another size or grid.
-    pub fn open(dir: &Path, model: &ModelConfig, train: &TrainConfig) -> Result<Self> {
+    pub fn open(
+        dir: &Path,
+        model: &ModelConfig,
+        train: &TrainConfig,
+        mixture: &LoaderConfig,
+    ) -> Result<Self> {
+        // Bytes that rotted on the disk would train silently, and a resume would take them for the same data.
+        manifest::verify(dir).map_err(|error| Error::damaged(dir, error))?;
         let settings = LoaderConfig {
             seed: train.seed,
             flip: train.flip,
-            ..LoaderConfig::default()
+            ..mixture.clone()
         };
         let loader = Loader::open(dir, &settings, Split::Train)?;
         let held_out = Loader::open(dir, &settings, Split::HeldOut)?;

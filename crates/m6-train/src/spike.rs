@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Norms the running median looks back on.
 const WINDOW: usize = 128;
+/// Skips in a row after which larger norms are the new usual.
+const MAX_IN_A_ROW: u64 = 8;
 /// Updates before the median is trusted.
 const MIN_SEEN: usize = 16;
 
@@ -15,19 +17,29 @@ pub struct SpikeGuard {
     pub recent: Vec<f64>,
     /// Updates skipped so far.
     pub n_skipped: u64,
+    /// Updates skipped since the last one that was applied.
+    #[serde(default)]
+    pub n_in_a_row: u64,
 }
 
 impl SpikeGuard {
     /// True when the update with this gradient norm is to be skipped: `factor` is on (above 0) and the norm exceeds
-    /// `factor` times the median of the recent norms. A skipped norm does not enter the median.
+    /// `factor` times the median of the recent norms. A skipped norm does not enter the median; after eight skips in a row
+    /// the norms have changed for good, and the guard begins anew.
     pub fn skips(&mut self, norm: f64, factor: f64) -> bool {
         if factor <= 0.0 {
             return false;
         }
         if self.recent.len() >= MIN_SEEN && norm > factor * median(&self.recent) {
             self.n_skipped += 1;
+            self.n_in_a_row += 1;
+            if self.n_in_a_row == MAX_IN_A_ROW {
+                self.recent.clear();
+                self.n_in_a_row = 0;
+            }
             return true;
         }
+        self.n_in_a_row = 0;
         if self.recent.len() == WINDOW {
             self.recent.remove(0);
         }

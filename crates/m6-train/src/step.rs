@@ -85,7 +85,8 @@ impl Trainer {
     /// Makes update `step` (counted from 1) from the micro-batches of one global batch.
     ///
     /// Every label weighs 1 / labels of the global batch, and the gradients of the micro-batches are summed in their
-    /// order, so that the cut into micro-batches does not change what is computed. `last_good` is only named in errors.
+    /// order, so that without dropout the cut into micro-batches changes no more than the rounding (dropout draws anew for
+    /// every micro-batch). `last_good` is only named in errors.
     ///
     /// # Errors
     /// [`Error::NonFinite`] before anything is changed; [`Error::EmptyBatch`]; errors of the operators.

@@ -89,6 +89,8 @@ pub enum Verb {
     Preset(PresetVerb),
     /// Shows what is in a run, a checkpoint, prepared data, or a safetensors file.
     Inspect(InspectArgs),
+    /// Writes a model without its training state, in the layout of Hugging Face.
+    Export(ExportArgs),
     /// Times the operators on fixed workloads.
     #[command(subcommand)]
     Bench(BenchVerb),
@@ -319,6 +321,17 @@ pub enum PresetVerb {
     },
 }
 
+/// `m6 export`.
+#[derive(Args, Debug, Clone)]
+pub struct ExportArgs {
+    /// Run or checkpoint folder.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Folder to write; it may not exist yet.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
 /// `m6 inspect`.
 #[derive(Args, Debug, Clone)]
 pub struct InspectArgs {
@@ -348,8 +361,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     pub weights: Option<PathBuf>,
     /// Timed iterations.
-    #[arg(long, value_name = "N")]
-    pub iters: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub iters: Option<u64>,
 }
 
 /// `m6 bench packing`.
@@ -367,8 +380,8 @@ pub struct BenchPackingArgs {
     #[arg(long, value_name = "NAME")]
     pub task: Option<String>,
     /// Timed steps of each kind.
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    pub iters: usize,
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub iters: u64,
 }
 
 /// `m6 bench tokenizer`.

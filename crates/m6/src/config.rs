@@ -40,6 +40,14 @@ impl Default for TokenizerConfig {
     }
 }
 
+/// Weights a run starts from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InitConfig {
+    /// Weights of the patch network in torchvision's names (safetensors of its ResNet-50, say); empty draws them.
+    pub patch_weights: String,
+}
+
 /// What the run shows of itself while training.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,6 +70,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// Sizes of the network.
     pub model: ModelConfig,
+    /// Weights to start from.
+    pub init: InitConfig,
     /// The optimisation.
     pub train: TrainConfig,
     /// Fixed prompts.

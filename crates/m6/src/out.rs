@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Where output goes and in which form.
 pub struct Terminal {
@@ -62,7 +63,7 @@ impl Terminal {
         }
     }
 
-    /// The failure on stderr; with --json also as an object on stdout, so that a script sees one line in any case.
+    /// The failure on stderr.
     pub fn error(&self, failure: &Failure) {
         let text = failure.render();
         let text = if self.color {
@@ -82,6 +83,7 @@ impl Terminal {
                 every: u64::MAX,
                 total,
                 last: None,
+                start: None,
             };
         }
         if !self.bar {
@@ -91,6 +93,7 @@ impl Terminal {
                 every: (total / 20).max(1),
                 total,
                 last: None,
+                start: None,
             };
         }
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
@@ -104,6 +107,7 @@ impl Terminal {
             every: u64::MAX,
             total,
             last: None,
+            start: None,
         }
     }
 }
@@ -115,9 +119,29 @@ pub struct Progress {
     every: u64,
     total: u64,
     last: Option<u64>,
+    start: Option<(u64, Instant)>,
 }
 
 impl Progress {
+    /// Work goes on from here: what is left is reckoned from the rate since now.
+    pub fn begin_at(&mut self, position: u64) {
+        self.start = Some((position, Instant::now()));
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.reset_eta();
+        }
+    }
+
+    fn eta(&mut self, position: u64) -> String {
+        let (first, since) = *self.start.get_or_insert((position, Instant::now()));
+        let done = position.saturating_sub(first);
+        if done == 0 {
+            return String::new();
+        }
+        let left = self.total.saturating_sub(position) as f64 / done as f64;
+        format!(" eta {:.0}s", since.elapsed().as_secs_f64() * left)
+    }
+
     /// Sets the position and the numbers shown beside it.
     pub fn at(&mut self, position: u64, message: &str) {
         if let Some(bar) = &self.bar {
@@ -129,9 +153,10 @@ impl Progress {
             .last
             .is_none_or(|last| position / self.every > last / self.every);
         if self.every != u64::MAX && due {
+            let eta = self.eta(position);
             let _ = writeln!(
                 std::io::stderr().lock(),
-                "{} {position}/{} {message}",
+                "{} {position}/{} {message}{eta}",
                 self.what,
                 self.total
             );

@@ -326,7 +326,7 @@ fn a_vocabulary_of_another_size_than_the_checkpoint_is_refused() {
         "--prompt",
         "圆",
     ]);
-    let stderr = failed_with(&output, 3);
+    let stderr = failed_with(&output, 2);
     assert!(stderr.contains('6') && stderr.contains("vocab"), "{stderr}");
 }
 

@@ -39,6 +39,8 @@ pub struct Progress<'a> {
 
 /// Reads every source and commits a prepared folder at `out`, in one rename.
 ///
+/// With `replace`, prepared data already at `out` stays until the new one is whole.
+///
 /// The same configuration, tokenizer and files give the same bytes, for any number of threads.
 ///
 /// # Errors
@@ -48,6 +50,7 @@ pub fn prepare(
     config: &DataConfig,
     tokenizer: &Tokenizer,
     out: &Path,
+    replace: bool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Summary> {
     let problems = config.validate();
@@ -64,7 +67,10 @@ pub fn prepare(
         .iter()
         .map(|source| sources::open_sized(source, &config.root, config.image_side))
         .collect::<Result<Vec<_>>>()?;
-    let commit = DirCommit::begin(out)?;
+    let commit = match replace {
+        true => DirCommit::begin_replacing(out)?,
+        false => DirCommit::begin(out)?,
+    };
     let file = std::io::BufWriter::new(commit.file("quarantine.jsonl")?);
     let mut quarantine = Quarantine::new(file, out.join("quarantine.jsonl"));
     let layout = Layout::new(config, tokenizer.special());

@@ -1,5 +1,6 @@
 //! Picture files with their texts beside them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,7 @@ impl Source for FolderSource {
             .to_string_lossy()
             .into_owned();
         let mut record = match &mut self.side {
-            Some(side) => side.remove(&name).unwrap_or_default(),
+            Some(side) => take(side, &path).unwrap_or_default(),
             None => match beside(&path) {
                 Ok(record) => record,
                 Err(bad) => return Some(Err(bad)),
@@ -88,6 +89,15 @@ impl Source for FolderSource {
             _ => BTreeMap::new(),
         }
     }
+}
+
+/// The record of a picture: named by its path from any folder above it (`a/1.jpg`), or by its file name alone.
+fn take(side: &mut HashMap<String, Record>, path: &Path) -> Option<Record> {
+    let parts: Vec<String> = path
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    (0..parts.len()).find_map(|from| side.remove(&parts[from..].join("/")))
 }
 
 /// Picture files at or below a path.
@@ -169,7 +179,18 @@ fn one_line(
         let Some(Value::String(name)) = fields.images(&value).first().copied() else {
             return Err(bad("field", "no picture is named".to_string()));
         };
-        records.insert(name.clone(), fields.record(&value, place.to_string(), name));
+        let new = fields.record(&value, place.to_string(), name);
+        match records.entry(name.clone()) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.captions.extend(new.captions);
+                known.qa.extend(new.qa);
+                known.text = known.text.take().or(new.text);
+            }
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
+        }
         return Ok(());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| bad("utf8", error.to_string()))?;

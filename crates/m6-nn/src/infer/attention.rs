@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 /// Keys and values of one sequence, for every layer, in the order they were computed: `[n, d_model]` each, heads side by side.
 ///
-/// Grows by [`KvCache::push`] and never reallocates what its capacity holds.
+/// Grows by [`KvCache::push`], up to its capacity.
 #[derive(Clone, Debug)]
 pub struct KvCache {
     d_model: usize,

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 /// `x + y`, element by element.
 pub fn add<T: Real>(x: &[T], y: &[T]) -> Vec<T> {
+    assert_eq!(x.len(), y.len());
     let mut z = uninit(x.len());
     z.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
@@ -60,6 +61,7 @@ impl Dropout {
 
     /// `x + factor * y`.
     pub fn add<T: Real>(&self, x: &[T], y: &[T]) -> Vec<T> {
+        assert_eq!(x.len(), y.len());
         let mut z = uninit(x.len());
         let chunks = z
             .par_chunks_mut(CHUNK)

@@ -34,6 +34,7 @@ pub fn layer_norm<T: Real>(x: &[T], w: &[T], b: &[T], eps: T) -> Vec<T> {
     if d == 0 {
         return y;
     }
+    assert!(b.len() == d && x.len().is_multiple_of(d));
     y.par_chunks_mut(d * N_TASK_ROWS)
         .zip(x.par_chunks(d * N_TASK_ROWS))
         .for_each(|(y, x)| {
@@ -66,6 +67,7 @@ pub fn layer_norm_grads<T: Real>(x: &[T], w: &[T], grad: &[T], eps: T) -> LayerN
             db: Vec::new(),
         };
     }
+    assert!(x.len() == grad.len() && x.len().is_multiple_of(d));
     let n = d * N_SUM_ROWS;
     let parts = dx
         .par_chunks_mut(n)

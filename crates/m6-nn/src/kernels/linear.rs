@@ -111,6 +111,7 @@ pub fn gelu_grad_in_place<T: Real>(u: &mut [T], grad: &[T]) {
 
 /// Gradient before a ReLU whose result was `y`.
 pub fn relu_grad<T: Real>(y: &[T], grad: &[T]) -> Vec<T> {
+    assert_eq!(y.len(), grad.len());
     let mut du = uninit(y.len());
     du.par_chunks_mut(4096)
         .zip(y.par_chunks(4096))

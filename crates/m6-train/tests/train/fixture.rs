@@ -57,7 +57,7 @@ pub fn tokens() -> Vec<String> {
 /// Prepares the data set of a seed into a new folder.
 pub fn prepare(dir: &Path, seed: u64) -> PathBuf {
     let tokenizer = Tokenizer::from_tokens(tokens()).unwrap();
-    m6_data::prepare(&data_config(seed), &tokenizer, dir, &mut |_| ()).unwrap();
+    m6_data::prepare(&data_config(seed), &tokenizer, dir, false, &mut |_| ()).unwrap();
     dir.to_path_buf()
 }
 
@@ -181,6 +181,8 @@ fn start<O: Watch>(
     let never = AtomicBool::new(false);
     let model_cfg = model_config(ways.dropout);
     let spec = PretrainSpec {
+        mixture: &m6_data::LoaderConfig::default(),
+        patch_weights: None,
         model_cfg: &model_cfg,
         train_cfg: config,
         data_dir: data,

@@ -37,7 +37,7 @@ fn one(
         Some(dir) => workloads::Weights::Folder(dir.clone()),
         None => workloads::Weights::Seed(seed),
     };
-    let timing = run(&weights, args.iters.unwrap_or(default)).or_fail(Code::Usage)?;
+    let timing = run(&weights, args.iters.map_or(default, |n| n as usize)).or_fail(Code::Usage)?;
     let mut sorted = timing.ms.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted[sorted.len() / 2];
@@ -95,7 +95,7 @@ fn packing(args: &BenchPackingArgs, common: &Common, terminal: &Terminal) -> Res
             let (n_positions, n) = (batch.n_positions(), batch.labels.len());
             let start = std::time::Instant::now();
             trainer
-                .step(1 + 2 * i as u64 + kind as u64, &[batch], None)
+                .step(1 + 2 * i + kind as u64, &[batch], None)
                 .or_fail(Code::Numerics)?;
             // The first step of each kind also pays for fresh memory.
             if i > 0 {

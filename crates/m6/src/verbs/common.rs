@@ -7,7 +7,7 @@ use m6_data::DataConfig;
 use m6_image::{Fit, Limits};
 use m6_text::train::WordPieceTrainer;
 use m6_train::{Error, ErrorKind, LoadedModel};
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// Lines of a text file; errors name the file and the line.
@@ -83,16 +83,37 @@ fn stem(path: &Path) -> String {
         .map_or_else(String::new, |s| s.to_string_lossy().into_owned())
 }
 
-/// The pictures the arguments name, in order of name; one that cannot be decoded is told and passed over unless it is the only one.
-pub fn pictures(
-    args: &PictureArgs,
-    side: usize,
-    fit: Fit,
-    terminal: &Terminal,
-) -> Result<Vec<Picture>> {
-    let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+/// Pictures for a model, and what could not be read of what was named.
+pub struct Pictures {
+    /// In order of name.
+    pub found: Vec<Picture>,
+    /// One line each.
+    pub problems: Vec<String>,
+}
+
+impl Pictures {
+    /// A failed check when something could not be read; the others have been served by then.
+    pub fn verdict(&self) -> Result<()> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let n = self.problems.len();
+        Err(Failure::new(
+            Code::Check,
+            format!(
+                "{n} of what was named could not be read: {}",
+                self.problems.join("; ")
+            ),
+        ))
+    }
+}
+
+/// The pictures the arguments name.
+pub fn pictures(args: &PictureArgs, side: usize, fit: Fit) -> Result<Pictures> {
+    let mut named: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut problems = Vec::new();
     for path in &args.image {
-        found.push((stem(path), read(path)?));
+        named.push((stem(path), read(path)?));
     }
     if let Some(dir) = &args.images {
         let entries = std::fs::read_dir(dir)
@@ -103,56 +124,60 @@ pub fn pictures(
             .collect();
         paths.sort();
         for path in paths {
-            found.push((stem(&path), read(&path)?));
+            named.push((stem(&path), read(&path)?));
         }
     }
     if let Some(tar) = &args.tar {
-        found.extend(tar_pictures(tar)?);
+        let (members, faults) = tar_pictures(tar)?;
+        named.extend(members);
+        problems.extend(faults);
     }
-    let n_found = found.len();
-    let mut pictures = Vec::with_capacity(n_found);
-    for (id, bytes) in found {
+    let n_named = named.len();
+    let mut found = Vec::with_capacity(n_named);
+    for (id, bytes) in named {
         match picture(&id, &bytes, side, fit) {
-            Ok(picture) => pictures.push(picture),
-            Err(failure) if n_found == 1 => return Err(failure),
-            Err(failure) => terminal.say(&format!("passed over {}", failure.chain.join(": "))),
+            Ok(picture) => found.push(picture),
+            Err(failure) if n_named == 1 => return Err(failure),
+            Err(failure) => problems.push(failure.chain.join(": ")),
         }
     }
-    Ok(pictures)
+    Ok(Pictures { found, problems })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))
 }
 
-fn tar_pictures(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let file = std::fs::File::open(path)
-        .map_err(|e| Failure::usage(format!("cannot open {}: {e}", path.display())))?;
-    let damaged =
-        |e: std::io::Error| Failure::data(format!("{}: damaged tar: {e}", path.display()));
-    let mut archive = tar::Archive::new(std::io::BufReader::new(file));
-    let mut found = Vec::new();
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let name = entry.path().map_err(damaged)?.into_owned();
-        if is_picture(&name) {
-            let mut bytes = Vec::new();
-            // A header may claim any size: read what is there, up to the limit of one encoded picture.
-            entry
-                .by_ref()
-                .take(Limits::default().max_bytes)
-                .read_to_end(&mut bytes)
-                .map_err(damaged)?;
-            found.push((stem(&name), bytes));
-        }
-    }
+/// Pictures of a tar in order of name, and its broken places.
+fn tar_pictures(path: &Path) -> Result<(Vec<(String, Vec<u8>)>, Vec<String>)> {
+    let map = m6_store::mmap::Mmap::open(path).or_usage()?;
+    let (members, faults) = m6_data::tar_index(&map);
+    let faults = faults
+        .iter()
+        .map(|fault| {
+            format!(
+                "{} at byte {}: {}",
+                path.display(),
+                fault.offset,
+                fault.detail
+            )
+        })
+        .collect();
+    let mut found: Vec<(String, Vec<u8>)> = members
+        .into_iter()
+        .filter(|member| is_picture(Path::new(&member.name)))
+        .map(|member| (stem(Path::new(&member.name)), map[member.range].to_vec()))
+        .collect();
     found.sort();
-    Ok(found)
+    Ok((found, faults))
 }
 
 /// Loads a model and says which damaged checkpoints were passed over.
 pub fn load_model(path: &Path, terminal: &Terminal) -> Result<LoadedModel> {
-    let loaded = m6_train::load_model(path).or_fail(Code::Data)?;
+    let loaded = m6_train::load_model(path).map_err(|error| {
+        let code = code_of(&error);
+        Err::<(), _>(error).or_fail(code).expect_err("it is one")
+    })?;
     for warning in &loaded.warnings {
         terminal.say(&format!("warning: {warning}"));
     }

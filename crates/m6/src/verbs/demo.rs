@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+/// Marks a folder that a demo wrote, and so may write again.
+const MARKER: &str = ".m6-demo";
+
 /// The paper's types of questions (section 4.2).
 const KINDS: [&str; 4] = ["detection", "relation", "color", "number"];
 
@@ -32,6 +35,8 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         return Ok(());
     }
     clear(args)?;
+    m6_store::atomic::create_dir(&args.out).or_usage()?;
+    m6_store::atomic::write_file(&args.out.join(MARKER), b"").or_usage()?;
     let (data, run_dir) = (args.out.join("data"), args.out.join("run"));
     terminal.say("1/4 drawing the sample world, training the vocabulary, laying out rows");
     let summary = prepare::prepare(&loaded.config, &data, false, terminal)?;
@@ -108,7 +113,7 @@ fn clear(args: &DemoArgs) -> Result<()> {
     if is_empty {
         return Ok(());
     }
-    let is_demo = args.out.join("data").is_dir();
+    let is_demo = args.out.join(MARKER).is_file();
     if args.keep || !is_demo {
         let hint = if is_demo {
             "leave out --keep to replace the earlier demo"
@@ -117,6 +122,7 @@ fn clear(args: &DemoArgs) -> Result<()> {
         };
         return Err(Failure::usage(format!("{} is not empty", args.out.display())).hint(hint));
     }
+    m6_store::atomic::sweep_stale(&args.out).or_usage()?;
     for name in ["data", "run"] {
         let path = args.out.join(name);
         if path.is_dir() {

@@ -1,6 +1,6 @@
 //! `m6 generate text|caption|answer`.
 
-use super::common::{self, Picture};
+use super::common::{self, Pictures};
 use crate::cli::{Common, GenerateArgs, GenerateVerb, PictureArgs};
 use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -54,26 +54,27 @@ fn caption(
     terminal: &Terminal,
 ) -> Result<()> {
     let bundle = load(how, terminal)?;
-    let found = load_pictures(&bundle, pictures, terminal)?;
-    if found.is_empty() {
+    let pictures = load_pictures(&bundle, pictures)?;
+    if pictures.found.is_empty() {
         return Err(Failure::usage("no picture to caption")
             .hint("--image FILE, --images DIR or --tar FILE.tar"));
     }
-    let jobs = found
-        .into_iter()
-        .map(|p| {
-            (
-                p.id,
-                Prompt {
-                    pictures: p.chw,
-                    ..Prompt::default()
-                },
-            )
-        })
-        .collect();
+    let jobs = prompts_of(&pictures, &[]);
     finish(&bundle, jobs, how, common, terminal, &|_, text| {
         text.to_string()
-    })
+    })?;
+    pictures.verdict()
+}
+
+/// A prompt for each picture, with the same source text.
+fn prompts_of(pictures: &Pictures, source: &[u32]) -> Vec<(String, Prompt)> {
+    let prompt = |chw: &Vec<u8>| Prompt {
+        pictures: chw.clone(),
+        source: source.to_vec(),
+        ..Prompt::default()
+    };
+    let found = pictures.found.iter();
+    found.map(|p| (p.id.clone(), prompt(&p.chw))).collect()
 }
 
 fn answer(
@@ -85,50 +86,30 @@ fn answer(
 ) -> Result<()> {
     let bundle = load(how, terminal)?;
     let source = bundle.tokenizer.encode(question);
-    let found = load_pictures(&bundle, pictures, terminal)?;
-    let jobs = if found.is_empty() {
-        vec![(
-            String::new(),
-            Prompt {
-                source,
-                ..Prompt::default()
-            },
-        )]
+    let pictures = load_pictures(&bundle, pictures)?;
+    let jobs = if pictures.found.is_empty() {
+        pictures.verdict()?;
+        let prompt = Prompt {
+            source,
+            ..Prompt::default()
+        };
+        vec![(String::new(), prompt)]
     } else {
-        found
-            .into_iter()
-            .map(|p| {
-                (
-                    p.id,
-                    Prompt {
-                        pictures: p.chw,
-                        source: source.clone(),
-                        ..Prompt::default()
-                    },
-                )
-            })
-            .collect()
+        prompts_of(&pictures, &source)
     };
     finish(&bundle, jobs, how, common, terminal, &|_, text| {
         text.to_string()
-    })
+    })?;
+    pictures.verdict()
 }
 
 fn load(how: &GenerateArgs, terminal: &Terminal) -> Result<LoadedModel> {
     common::load_model(&how.model, terminal)
 }
 
-fn load_pictures(
-    bundle: &LoadedModel,
-    args: &PictureArgs,
-    terminal: &Terminal,
-) -> Result<Vec<Picture>> {
-    common::pictures(
-        args,
-        bundle.model.config().patches.image_side,
-        common::fit_of(bundle),
-        terminal,
-    )
+fn load_pictures(bundle: &LoadedModel, args: &PictureArgs) -> Result<Pictures> {
+    let side = bundle.model.config().patches.image_side;
+    common::pictures(args, side, common::fit_of(bundle))
 }
 
 /// Options of the model's generator from the command line.
@@ -205,8 +186,8 @@ fn finish(
             }
             true
         };
-        let made = m6_model::generate(&bundle.model, &prompts, &options, &mut on_token)
-            .or_fail(Code::Numerics)?;
+        let made =
+            m6_model::generate(&bundle.model, &prompts, &options, &mut on_token).or_usage()?;
         for ((id, _), generated) in batch.iter().zip(&made) {
             write_one(id, generated, bundle, terminal, streams, plain);
         }
@@ -253,9 +234,11 @@ impl<'a> Stream<'a> {
     fn push(&mut self, id: u32) {
         self.ids.push(id);
         let text = self.tokenizer.decode(&self.ids);
-        if let Some(new) = text.strip_prefix(&self.shown) {
-            self.terminal.data(new);
-            self.shown = text;
+        match text.strip_prefix(&self.shown) {
+            Some(new) => self.terminal.data(new),
+            // A continuation piece joined what stood apart: show the line again.
+            None => self.terminal.data(&format!("\n{text}")),
         }
+        self.shown = text;
     }
 }

@@ -13,8 +13,9 @@ pub fn run(args: &InspectArgs, _common: &Common, terminal: &Terminal) -> Result<
         tensors(path)?
     } else if path.join("MANIFEST.json").is_file() && path.join("state.json").is_file() {
         checkpoint(path)?
-    } else if path.join("manifest.json").is_file() {
-        json!({"kind": "data", "manifest": read_json(&path.join("manifest.json"))?})
+    } else if path.join(m6_data::MANIFEST_FILE).is_file() {
+        m6_store::manifest::verify(path).or_data()?;
+        json!({"kind": "data", "manifest": read_json(&path.join(m6_data::MANIFEST_FILE))?})
     } else if path.join("checkpoints").is_dir() {
         run_folder(path)?
     } else {

@@ -3,7 +3,7 @@
 use super::common as shared;
 use crate::cli::{Common, PrepareArgs};
 use crate::config::{self, RunConfig};
-use crate::error::{Code, Failure, OrFail, Result};
+use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_text::Tokenizer;
 use m6_text::train::WordPieceTrainer;
@@ -71,6 +71,19 @@ pub fn tokenizer_of(config: &RunConfig, terminal: &Terminal) -> Result<Tokenizer
     Ok(tokenizer)
 }
 
+/// Only prepared data is overwritten, never a folder of something else.
+fn check_replaceable(out: &Path, overwrite: bool) -> Result<()> {
+    let is_full = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if !overwrite || !is_full || out.join(m6_data::MANIFEST_FILE).is_file() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} holds something else than prepared data; it is not overwritten",
+        out.display()
+    ))
+    .hint("choose another --out, or remove the folder yourself"))
+}
+
 /// Prepares the configured sources into `out`; the folder appears whole or not at all.
 pub fn prepare(
     config: &RunConfig,
@@ -78,15 +91,14 @@ pub fn prepare(
     overwrite: bool,
     terminal: &Terminal,
 ) -> Result<m6_data::Summary> {
+    check_replaceable(out, overwrite)?;
     let tokenizer = tokenizer_of(config, terminal)?;
     let mut bar = terminal.progress(config.data.sources.len() as u64, "prepare");
-    if overwrite && out.exists() {
-        std::fs::remove_dir_all(out).or_fail(Code::Usage)?;
-    }
     let summary = m6_data::prepare(
         &config.data,
         &tokenizer,
         out,
+        overwrite,
         &mut |p: m6_data::Progress<'_>| {
             bar.at(
                 p.source_index as u64,

@@ -1,17 +1,16 @@
 //! `m6 pretrain CONFIG --data DIR --out RUN [--resume]`.
 
 use super::common as shared;
-use super::generate;
+use super::watch::Watcher;
 use crate::cli::{Common, PretrainArgs};
-use crate::config::{self, RunConfig, SamplesConfig};
+use crate::config::{self, RunConfig};
 use crate::error::{Code, Failure, OrFail, Result};
-use crate::out::{self, Progress, Terminal};
-use m6_model::{GenerateOptions, Model, Prompt};
-use m6_text::Tokenizer;
-use m6_train::{Observer, Outcome, PretrainSpec, StepReport};
+use crate::out::{self, Terminal};
+use m6_data::{DataConfig, LoaderConfig, Manifest};
+use m6_train::{Outcome, PretrainSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// Runs the verb.
@@ -22,8 +21,8 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
     }
     fit_to_data(&mut loaded.config, &args.data, terminal)?;
     loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
-    shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
     if common.dry_run {
+        shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
         let counts = m6_model::count(&loaded.config.model);
         terminal.say(&format!(
             "would train {:.2} M parameters for {} steps",
@@ -82,7 +81,13 @@ pub struct Job<'a> {
 
 /// Sizes that the prepared data decides: the vocabulary and the form of the pictures.
 pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> Result<()> {
-    let manifest = m6_data::Manifest::read(data).or_data()?;
+    if !data.join(m6_data::MANIFEST_FILE).is_file() {
+        return Err(
+            Failure::usage(format!("there is no prepared data in {}", data.display()))
+                .hint("m6 prepare CONFIG --out DIR makes it"),
+        );
+    }
+    let manifest = Manifest::read(data).or_data()?;
     let patches = &mut config.model.patches;
     let given = (config.model.vocab_size, patches.image_side, patches.grid);
     let found = (manifest.vocab_size, manifest.image_side, manifest.grid);
@@ -93,6 +98,7 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
         ));
         (config.model.vocab_size, patches.image_side, patches.grid) = found;
     }
+    tell_prepared(config, &manifest.config, terminal);
     let mut problems = config.model.validate();
     let longest = manifest.config.max_text + 1;
     if config.model.max_len < longest {
@@ -110,6 +116,58 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
     )))
 }
 
+/// Weights of sources and noise as configured; everything else of `[data]` is as it was prepared.
+fn mixture_of(config: &RunConfig, data: &Path) -> Result<LoaderConfig> {
+    if config.data.sources.is_empty() {
+        return Ok(LoaderConfig::default());
+    }
+    let prepared = Manifest::read(data).or_data()?.config;
+    let mut weights = BTreeMap::new();
+    for source in &config.data.sources {
+        if !prepared
+            .sources
+            .iter()
+            .any(|known| known.name == source.name)
+        {
+            return Err(Failure::usage(format!(
+                "the source `{}` is not in {}",
+                source.name,
+                data.display()
+            ))
+            .hint("run `m6 prepare` with this configuration again"));
+        }
+        weights.insert(source.name.clone(), source.weight);
+    }
+    for known in &prepared.sources {
+        // A source taken out of the configuration is left out of the mixture.
+        weights.entry(known.name.clone()).or_insert(0.0);
+    }
+    Ok(LoaderConfig {
+        weights,
+        options: Some(config.data.tasks.clone()),
+        ..LoaderConfig::default()
+    })
+}
+
+/// Says when `[data]` asks for something that was prepared otherwise, and takes the prepared values.
+fn tell_prepared(config: &mut RunConfig, prepared: &DataConfig, terminal: &Terminal) {
+    let mut same = prepared.clone();
+    same.root.clone_from(&config.data.root);
+    same.tasks = config.data.tasks.clone();
+    same.sources.clone_from(&config.data.sources);
+    let tasks = |data: &DataConfig| -> Vec<_> {
+        let sources = data.sources.iter();
+        sources
+            .map(|s| (s.name.clone(), s.task_weights()))
+            .collect()
+    };
+    let is_bare = config.data.sources.is_empty();
+    if !is_bare && (config.data != same || tasks(&config.data) != tasks(prepared)) {
+        terminal.say("[data] differs from what was prepared beyond weights and noise; the prepared settings are used (m6 prepare makes new ones)");
+    }
+    config.data = same;
+}
+
 /// Trains; the run folder holds everything needed to go on.
 pub fn pretrain(
     loaded: &config::Loaded,
@@ -118,7 +176,18 @@ pub fn pretrain(
     terminal: &Terminal,
 ) -> Result<Outcome> {
     let config = &loaded.config;
+    let mixture = mixture_of(config, job.data)?;
+    let patch_weights = Path::new(&config.init.patch_weights);
+    let patches = &config.model.patches;
+    if patches.kind == m6_model::PatchKind::Resnet50
+        && !patches.trained
+        && config.init.patch_weights.is_empty()
+    {
+        terminal.say("warning: a frozen ResNet-50 with random weights: set init.patch_weights, or model.patches.trained");
+    }
     let spec = PretrainSpec {
+        mixture: &mixture,
+        patch_weights: (!config.init.patch_weights.is_empty()).then_some(patch_weights),
         model_cfg: &config.model,
         train_cfg: &config.train,
         data_dir: job.data,
@@ -145,107 +214,4 @@ pub fn outcome_json(outcome: &Outcome) -> Value {
         "tokens_per_s": outcome.tokens_per_s, "peak_rss_mb": outcome.peak_rss_mb,
         "eval": outcome.eval, "checkpoint": outcome.checkpoint,
     })
-}
-
-/// Draws progress and writes `samples/`.
-struct Watcher<'a> {
-    terminal: &'a Terminal,
-    bar: Progress,
-    samples: SamplesConfig,
-    tokenizer: Tokenizer,
-    pictures: Vec<Vec<u8>>,
-    folder: PathBuf,
-}
-
-impl<'a> Watcher<'a> {
-    fn new(config: &RunConfig, job: &Job<'_>, terminal: &'a Terminal) -> Result<Self> {
-        let tokenizer = Tokenizer::from_file(&job.data.join("tokenizer.json")).or_data()?;
-        let pictures = m6_data::held_out_pictures(job.data, config.samples.n_pictures).or_data()?;
-        let bar = terminal.progress(config.train.steps, "pretrain");
-        let folder = job.out.join("samples");
-        Ok(Self {
-            terminal,
-            bar,
-            samples: config.samples.clone(),
-            tokenizer,
-            pictures,
-            folder,
-        })
-    }
-
-    fn options(&self) -> GenerateOptions {
-        let marks = self.tokenizer.special();
-        GenerateOptions {
-            max_tokens: self.samples.max_tokens.max(8),
-            bos: marks.cls,
-            eos: marks.sep,
-            banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
-            ..GenerateOptions::default()
-        }
-    }
-
-    fn write_samples(&self, step: u64, model: &Model) -> Result<()> {
-        let options = self.options();
-        let pictures: Vec<&[u8]> = self.pictures.iter().map(Vec::as_slice).collect();
-        let captions = generate::captions(model, &self.tokenizer, &pictures, &options)?;
-        let prompts: Vec<Prompt> = self
-            .samples
-            .prompts
-            .iter()
-            .map(|text| Prompt {
-                target: self.tokenizer.encode(text),
-                ..Prompt::default()
-            })
-            .collect();
-        let made = m6_model::generate(model, &prompts, &options, &mut |_, _| true)
-            .or_fail(Code::Numerics)?;
-        let texts: Vec<Value> = self
-            .samples
-            .prompts
-            .iter()
-            .zip(&made)
-            .map(|(prompt, g)| json!({"prompt": prompt, "text": self.tokenizer.decode(&g.ids)}))
-            .collect();
-        let row = json!({"step": step, "captions": captions, "texts": texts});
-        std::fs::create_dir_all(&self.folder).or_usage()?;
-        let path = self.folder.join(format!("step-{step:08}.json"));
-        let text = serde_json::to_string_pretty(&row).or_usage()?;
-        m6_store::atomic::write_file(&path, text.as_bytes()).or_usage()
-    }
-}
-
-impl Observer for Watcher<'_> {
-    fn on_step(&mut self, report: &StepReport) {
-        self.bar.at(
-            report.step,
-            &format!(
-                "loss {:.3} lr {:.1e} {:.0} tok/s",
-                report.loss, report.lr, report.tokens_per_s
-            ),
-        );
-    }
-
-    fn on_eval(&mut self, step: u64, losses: &BTreeMap<String, f64>) {
-        let losses: Vec<String> = losses
-            .iter()
-            .map(|(task, loss)| format!("{task} {loss:.3}"))
-            .collect();
-        self.bar.line(
-            self.terminal,
-            &format!("step {step} held-out {}", losses.join(" ")),
-        );
-    }
-
-    fn on_checkpoint(&mut self, step: u64, path: &Path) {
-        tracing::info!("step {step}: committed {}", path.display());
-    }
-
-    fn sample(&mut self, step: u64, model: &Model) {
-        if let Err(failure) = self.write_samples(step, model) {
-            self.bar.line(
-                self.terminal,
-                &format!("samples of step {step}: {}", failure.chain.join(": ")),
-            );
-        }
-    }
 }

@@ -6,35 +6,14 @@ use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_eval::Segment;
 use m6_text::Tokenizer;
-use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
-
-/// A line of the reference file.
-#[derive(Deserialize)]
-struct Reference {
-    id: String,
-    captions: Vec<String>,
-}
-
-/// A line of the candidate file.
-#[derive(Deserialize)]
-struct Candidate {
-    id: String,
-    text: String,
-}
 
 /// Runs the verb.
 pub fn run(verb: &ScoreVerb, _common: &Common, terminal: &Terminal) -> Result<()> {
     let ScoreVerb::Caption(args) = verb;
-    let references: Vec<(String, Vec<String>)> = rows::<Reference>(&args.references)?
-        .into_iter()
-        .map(|r| (r.id, r.captions))
-        .collect();
-    let mut candidates: Vec<(String, String)> = rows::<Candidate>(&args.candidates)?
-        .into_iter()
-        .map(|c| (c.id, c.text))
-        .collect();
+    let references = read(&args.references, m6_eval::parse_references)?;
+    let mut candidates = read(&args.candidates, m6_eval::parse_candidates)?;
     if args.shuffled {
         common::shift_texts(&mut candidates);
     }
@@ -75,13 +54,8 @@ fn segment_of(args: &ScoreCaptionArgs) -> Result<Segment> {
     }
 }
 
-fn rows<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
-    common::lines(path)?
-        .enumerate()
-        .filter(|(_, line)| !line.as_ref().is_ok_and(|l| l.trim().is_empty()))
-        .map(|(i, line)| {
-            serde_json::from_str(&line?)
-                .map_err(|e| Failure::data(format!("{} line {}: {e}", path.display(), i + 1)))
-        })
-        .collect()
+fn read<T>(path: &Path, parse: fn(&[u8]) -> m6_eval::Result<T>) -> Result<T> {
+    let bytes = std::fs::read(path)
+        .map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?;
+    parse(&bytes).map_err(|e| Failure::data(format!("{}: {e}", path.display())))
 }

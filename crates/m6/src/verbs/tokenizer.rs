@@ -8,7 +8,7 @@ use crate::out::Terminal;
 use m6_text::Tokenizer;
 use m6_text::train::WordPieceTrainer;
 use serde_json::json;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Lines encoded together, so that threads have work and a stream still flows.
@@ -79,14 +79,15 @@ fn train(args: &TokenizerTrainArgs, common: &Common, terminal: &Terminal) -> Res
 fn encode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&args.vocab).or_data()?;
     let mut batch = Vec::with_capacity(BATCH);
-    let stdin = std::io::stdin().lock();
-    let mut reader = LineReader {
-        inner: stdin,
-        n: 0,
-        json: args.json_lines,
-    };
+    let mut reader = LineReader::new(std::io::stdin().lock(), args.json_lines);
     loop {
-        let line = reader.next()?;
+        let line = match reader.next() {
+            Ok(line) => line,
+            Err(failure) => {
+                write_encoded(&tokenizer, &batch, args.special, terminal);
+                return Err(failure);
+            }
+        };
         let ended = line.is_none();
         batch.extend(line);
         if batch.len() == BATCH || ended || !reader.more_is_waiting() {
@@ -124,12 +125,20 @@ fn write_encoded(tokenizer: &Tokenizer, texts: &[String], special: bool, termina
 
 /// Lines of stdin; with `json` each is a JSON string.
 struct LineReader<R> {
-    inner: R,
+    inner: BufReader<R>,
     n: usize,
     json: bool,
 }
 
-impl<R: BufRead> LineReader<R> {
+impl<R: Read> LineReader<R> {
+    fn new(inner: R, json: bool) -> Self {
+        Self {
+            inner: BufReader::with_capacity(1 << 20, inner),
+            n: 0,
+            json,
+        }
+    }
+
     fn next(&mut self) -> Result<Option<String>> {
         let mut bytes = Vec::new();
         let n = self.inner.read_until(b'\n', &mut bytes).or_data()?;
@@ -155,20 +164,15 @@ impl<R: BufRead> LineReader<R> {
         })
     }
 
-    /// Whether another line is already here; a person at a terminal gets an answer after each line.
-    fn more_is_waiting(&mut self) -> bool {
-        use std::io::IsTerminal;
-        !std::io::stdin().is_terminal()
+    /// Whether another line is here already; otherwise whoever wrote the last one may be waiting for the answer.
+    fn more_is_waiting(&self) -> bool {
+        self.inner.buffer().contains(&b'\n')
     }
 }
 
 fn decode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
     let tokenizer = Tokenizer::from_file(&args.vocab).or_data()?;
-    let mut reader = LineReader {
-        inner: std::io::stdin().lock(),
-        n: 0,
-        json: false,
-    };
+    let mut reader = LineReader::new(std::io::stdin().lock(), false);
     while let Some(line) = reader.next()? {
         let ids =
             parse_ids(&line).map_err(|e| Failure::data(format!("stdin line {}: {e}", reader.n)))?;
@@ -243,11 +247,7 @@ mod tests {
 
     #[test]
     fn lines_name_their_number_when_they_are_not_text() {
-        let mut reader = LineReader {
-            inner: &b"ok\n\xff\n"[..],
-            n: 0,
-            json: false,
-        };
+        let mut reader = LineReader::new(&b"ok\n\xff\n"[..], false);
         assert_eq!(reader.next().ok().flatten().as_deref(), Some("ok"));
         assert!(
             reader

@@ -70,11 +70,21 @@ mod tests {
     fn a_spike_is_skipped_and_does_not_move_the_median() {
         let mut guard = SpikeGuard::default();
         assert!((0..MIN_SEEN).all(|_| !guard.skips(1.0, 4.0)));
-        for _ in 0..1000 {
+        for i in 1..=1000 {
             assert!(guard.skips(4.1, 4.0));
+            assert!(!guard.skips(1.0, 4.0));
+            assert_eq!(guard.n_skipped, i);
         }
         assert!(!guard.skips(3.9, 4.0));
-        assert_eq!(guard.n_skipped, 1000);
+    }
+
+    #[test]
+    fn norms_that_stay_large_become_the_usual_ones() {
+        let mut guard = SpikeGuard::default();
+        assert!((0..MIN_SEEN).all(|_| !guard.skips(1.0, 4.0)));
+        assert!((0..MAX_IN_A_ROW).all(|_| guard.skips(100.0, 4.0)));
+        assert!((0..1000).all(|_| !guard.skips(100.0, 4.0)));
+        assert_eq!(guard.n_skipped, MAX_IN_A_ROW);
     }
 
     #[test]

@@ -157,7 +157,7 @@ pub struct TokenizerCodeArgs {
     /// vocab.txt or tokenizer.json.
     #[arg(long, value_name = "FILE")]
     pub vocab: PathBuf,
-    /// Adds [CLS] and [SEP].
+    /// Adds the marks CLS and SEP around each text.
     #[arg(long)]
     pub special: bool,
     /// Each input line is a JSON string, so that a text may hold line breaks.

@@ -79,6 +79,7 @@ pub struct RunConfig {
 }
 
 /// A parsed configuration with the text it came from.
+#[derive(Debug)]
 pub struct Loaded {
     /// The values.
     pub config: RunConfig,
@@ -354,8 +355,7 @@ mod tests {
                 "modle.x=1".into(),
             ],
         )
-        .err()
-        .expect("three unknown keys");
+        .expect_err("three unknown keys");
         let text = failure.render();
         assert!(
             text.contains("`model.n_layer`; did you mean `n_layers`?"),
@@ -378,7 +378,6 @@ mod tests {
                 "data.root=some/dir".into(),
             ],
         )
-        .ok()
         .expect("valid");
         assert_eq!(loaded.config.train.steps, 7);
         assert_eq!(loaded.config.data.root, Path::new("some/dir"));
@@ -386,18 +385,14 @@ mod tests {
 
     #[test]
     fn resolved_text_reads_back_to_the_same_text() {
-        let loaded = load("m6-tiny", &[]).ok().expect("valid");
-        let again = parse(loaded.resolved.parse().expect("TOML"), "resolved")
-            .ok()
-            .expect("valid");
+        let loaded = load("m6-tiny", &[]).expect("valid");
+        let again = parse(loaded.resolved.parse().expect("TOML"), "resolved").expect("valid");
         assert_eq!(toml::to_string(&again).expect("TOML"), loaded.resolved);
     }
 
     #[test]
     fn a_wrong_type_names_the_key() {
-        let failure = load("m6-nano", &["train.steps=\"many\"".into()])
-            .err()
-            .expect("wrong type");
+        let failure = load("m6-nano", &["train.steps=\"many\"".into()]).expect_err("wrong type");
         assert!(
             failure.render().contains("steps") || failure.render().contains("many"),
             "{}",

@@ -252,8 +252,7 @@ mod tests {
         assert!(
             reader
                 .next()
-                .err()
-                .expect("bad byte")
+                .expect_err("bad byte")
                 .render()
                 .contains("line 2")
         );

@@ -161,21 +161,21 @@ impl Exam {
         let side = loaded.config.data.image_side;
         let world = World::new(source.seed, side);
         let items: Vec<PictureItem> = (0..n).map(|i| world.picture(Split::HeldOut, i)).collect();
-        let chw: Vec<Vec<u8>> = items
-            .iter()
-            .map(|item| {
-                m6_image::to_chw(&m6_image::resize_square(
-                    &item.image,
-                    side,
-                    super::common::fit_of(bundle),
-                ))
-            })
-            .collect();
+        let chw = pixels(&items, bundle, side);
         let options = exam_options(bundle);
         let views: Vec<&[u8]> = chw.iter().map(Vec::as_slice).collect();
         let captions = generate::captions(&bundle.model, &bundle.tokenizer, &views, &options)?;
         let caption = caption_scores(&items, &captions)?;
-        let (vqa, answers) = answer_all(bundle, &items, &chw, &options)?;
+        let (mut vqa, answers) = answer_all(bundle, &items, &chw, &options)?;
+        // New pictures of combinations that were seen: what is left of the gap is generalisation.
+        let known: Vec<PictureItem> = (source.n..source.n + n)
+            .map(|i| world.picture(Split::Train, i))
+            .collect();
+        let known_chw = pixels(&known, bundle, side);
+        let (seen, _) = answer_all(bundle, &known, &known_chw, &options)?;
+        for kind in KINDS.into_iter().chain(["overall", "blind"]) {
+            vqa["seen_combinations"][kind] = seen[kind].clone();
+        }
         let shown = items
             .iter()
             .zip(&captions)
@@ -195,6 +195,15 @@ impl Exam {
             texts: continue_texts(bundle, &world)?,
         })
     }
+}
+
+/// The pictures as the model takes them.
+fn pixels(items: &[PictureItem], bundle: &LoadedModel, side: usize) -> Vec<Vec<u8>> {
+    let fit = super::common::fit_of(bundle);
+    items
+        .iter()
+        .map(|item| m6_image::to_chw(&m6_image::resize_square(&item.image, side, fit)))
+        .collect()
 }
 
 fn exam_options(bundle: &LoadedModel) -> GenerateOptions {
@@ -367,7 +376,7 @@ fn show(terminal: &Terminal, row: &Value, exam: &Exam) {
     };
     let vqa = &row["vqa"];
     text.push_str(&format!(
-        "loss {:.3} -> {:.3}\nanswers: detection {} relation {} color {} number {} overall {}; blind {}\n",
+        "loss {:.3} -> {:.3}\nanswers: detection {} relation {} color {} number {} overall {}; blind {}; overall on combinations seen in training {}\n",
         row["loss"]["start"].as_f64().unwrap_or(f64::NAN),
         row["loss"]["end"].as_f64().unwrap_or(f64::NAN),
         percent(&vqa["detection"]),
@@ -376,6 +385,7 @@ fn show(terminal: &Terminal, row: &Value, exam: &Exam) {
         percent(&vqa["number"]),
         percent(&vqa["overall"]),
         percent(&vqa["blind"]),
+        percent(&vqa["seen_combinations"]["overall"]),
     ));
     text.push_str(&format!(
         "captions: CIDEr {:.3}, shuffled {:.3}\n{:.0} s, peak {:.0} MB\nmodel  {}\nreport {}\n",
@@ -466,6 +476,7 @@ fn scores(page: &mut Report, exam: &Exam) {
             format!("answers, {kind}"),
             share(&exam.vqa[kind]),
             share(blind),
+            share(&exam.vqa["seen_combinations"][kind]),
         ]);
     }
     for (name, own, control) in [
@@ -477,13 +488,14 @@ fn scores(page: &mut Report, exam: &Exam) {
                 .as_f64()
                 .map_or("-".into(), |v| format!("{v:.3}"))
         };
-        rows.push(vec![name.into(), number(own), number(control)]);
+        rows.push(vec![name.into(), number(own), number(control), "-".into()]);
     }
     page.table(
         &[
             "score",
             "with the picture",
             "control (questions blind, captions shuffled)",
+            "new pictures, combinations seen in training",
         ],
         &rows,
     );

@@ -1,6 +1,11 @@
-//! Matrix products on slices: row-major views with strides over the `gemm` crate.
+//! Matrix products on slices: row-major views with strides, over the `gemm` crate and, for large `f32` products, [`blocked`].
 //!
 //! The inner dimension is summed in an order that does not depend on the number of threads (tested), so products are reproducible.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod blocked;
 
 use crate::real::Real;
 use ::gemm::Parallelism;
@@ -155,6 +160,16 @@ pub unsafe fn gemm_raw<T: Real>(
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if threads == Threads::Pool && T::DTYPE == candle_core::DType::F32 && blocked::takes(size) {
+        let scale = scale.to_f64() as f32;
+        // SAFETY: `T` is f32; the rest as promised by the caller.
+        unsafe {
+            let (a, b) = ((lhs.0.cast(), lhs.1, lhs.2), (rhs.0.cast(), rhs.1, rhs.2));
+            blocked::gemm(size, (dst.0.cast(), dst.1), accumulate, scale, a, b);
+        }
+        return;
+    }
     let parallelism = match threads {
         Threads::One => Parallelism::None,
         Threads::Pool => Parallelism::Rayon(0),
@@ -229,6 +244,61 @@ mod tests {
     }
 
     #[test]
+    fn large_products_match_double_precision_in_every_layout() {
+        for (m, n, k) in [(6, 700, 70), (97, 33, 2300), (50, 1100, 1040)] {
+            let (a, b) = (numbers(m * k, 5), numbers(k * n, 6));
+            let turn = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+                (0..x.len())
+                    .map(|e| x[e % rows * cols + e / rows])
+                    .collect()
+            };
+            let (a_t, b_t) = (turn(&a, m, k), turn(&b, k, n));
+            let exact = |e: usize| -> f64 {
+                let term = |p| f64::from(a[e / n * k + p]) * f64::from(b[p * n + e % n]);
+                0.25 + 0.5 * (0..k).map(term).sum::<f64>()
+            };
+            let want: Vec<f64> = (0..m * n).map(exact).collect();
+            let lefts = [Mat::new(&a, m, k), Mat::new(&a_t, k, m).t()];
+            let rights = [Mat::new(&b, k, n), Mat::new(&b_t, n, k).t()];
+            // Rows with a gap, which must stay as it was.
+            let stride = n + 3;
+            for (left, right) in lefts
+                .iter()
+                .flat_map(|l| rights.iter().map(move |r| (*l, *r)))
+            {
+                let mut dst = vec![0.25; m * stride];
+                let view = MatMut::strided(&mut dst, m, n, stride);
+                gemm(Threads::Pool, view, true, 0.5, left, right);
+                for (i, row) in dst.chunks_exact(stride).enumerate() {
+                    assert_eq!(row[n..], [0.25; 3]);
+                    for (j, &got) in row[..n].iter().enumerate() {
+                        assert!(
+                            (f64::from(got) - want[i * n + j]).abs() < 2e-5,
+                            "{m} {n} {k}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_large_product_does_not_depend_on_the_others() {
+        let (m, n, k) = (64, 600, 1200);
+        let (a, b) = (numbers(m * k, 7), numbers(k * n, 8));
+        let mut all = vec![0.0; m * n];
+        matmul(&mut all, false, Mat::new(&a, m, k), Mat::new(&b, k, n));
+        let mut some = vec![0.0; 13 * n];
+        matmul(
+            &mut some,
+            false,
+            Mat::new(&a[7 * k..], 13, k),
+            Mat::new(&b, k, n),
+        );
+        assert!(all[7 * n..20 * n] == some[..]);
+    }
+
+    #[test]
     fn an_empty_inner_dimension_gives_zeros() {
         let mut dst = vec![3.0_f32; 6];
         matmul(&mut dst, false, Mat::new(&[], 2, 0), Mat::new(&[], 0, 3));
@@ -243,6 +313,7 @@ mod tests {
             (1, 2048, 512),
             (300, 1, 300),
             (130, 65, 2049),
+            (100, 2100, 530),
         ] {
             let (a, b) = (numbers(m * k, 3), numbers(k * n, 4));
             let run = |n_threads| {

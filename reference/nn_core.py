@@ -111,7 +111,23 @@ def adamw() -> None:
         keep("adamw", **{f"ga{step}": ga, f"gb{step}": gb, f"a{step}": a, f"b{step}": b})
 
 
-for case in (linear, gelu, layer_norm, embed, rows, head_ce, adamw):
+def muon() -> None:
+    """Three steps of a wide and a tall matrix, gradients halved. PyTorch iterates in bfloat16; here the cast is taken out."""
+    a, b = leaf(4, 7), leaf(6, 3)
+    groups = [dict(params=[a], weight_decay=0.1), dict(params=[b], weight_decay=0.0)]
+    optimizer = torch.optim.Muon(groups, lr=3e-2, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    keep("muon", a0=a, b0=b)
+    cast, torch.Tensor.bfloat16 = torch.Tensor.bfloat16, lambda x: x.clone()
+    for step in range(1, 4):
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 3e-2 / step
+        ga, gb = torch.randn(4, 7), torch.randn(6, 3)
+        a.grad, b.grad = ga * 0.5, gb * 0.5
+        optimizer.step()
+        keep("muon", **{f"ga{step}": ga, f"gb{step}": gb, f"a{step}": a, f"b{step}": b})
+    torch.Tensor.bfloat16 = cast
+
+
+for case in (linear, gelu, layer_norm, embed, rows, head_ce, adamw, muon):
     case()
 OUT.parent.mkdir(parents=True, exist_ok=True)
 save_file(fixtures, OUT)

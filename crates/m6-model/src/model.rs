@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
+use crate::spec::{Part, Spec, specs};
 use crate::transformer::{Block, Dropout, Embedding};
 use m6_nn::ops::{self, Act};
 use m6_nn::{Param, Params, Tensor};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How a forward pass runs; the default is evaluation.
@@ -92,6 +94,23 @@ impl Model {
     /// All parameters, in the order of the forward pass; load weights with [`Params::load_safetensors`].
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// Names of the weights that map vectors to vectors: those of the patch network, the projection, attention and feed-forward; no
+    /// tables, norms and biases.
+    pub fn hidden_matrices(&self) -> BTreeSet<String> {
+        let hidden = |spec: &Spec| {
+            let part = [
+                Part::PatchNetwork,
+                Part::PatchProjection,
+                Part::Attention,
+                Part::FeedForward,
+                Part::Experts,
+            ];
+            part.contains(&spec.part) && spec.shape.len() >= 2
+        };
+        let all = specs(&self.cfg).into_iter().filter(hidden);
+        all.map(|spec| spec.name).collect()
     }
 
     /// Loss of the labels of `input` (paper section 2.2: only target words have one).

@@ -7,8 +7,9 @@ use m6_model::{
     Error, ExpertsConfig, ForwardOptions, Model, ModelConfig, ModelInput, PatchConfig, PatchKind,
     PatchScope, count,
 };
-use m6_nn::adamw::{AdamW, AdamWConfig};
+use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_nn::tolerance;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 fn logits(model: &Model, input: &ModelInput<'_>) -> Vec<f32> {
@@ -351,11 +352,11 @@ fn a_small_batch_is_learned_by_heart() {
         },
     ];
     let arrays = pack(&cfg, &batch, 0);
-    let config = AdamWConfig {
+    let config = OptimizerConfig {
         weight_decay: 0.0,
-        ..AdamWConfig::default()
+        ..OptimizerConfig::default()
     };
-    let mut optimizer = AdamW::new(model.params(), config);
+    let mut optimizer = Optimizer::new(model.params(), config, &BTreeSet::new());
     let start = Instant::now();
     let mut loss = f32::INFINITY;
     for step in 0..300 {

@@ -8,7 +8,6 @@
 //! Weight gradients do not travel through the tape: a kernel adds them straight into the buffer that a [`Param`] owns. Call
 //! [`backward`] rather than the backend's own method, so that gradients of composed operators arrive there too.
 
-pub mod adamw;
 pub mod alloc;
 pub mod error;
 pub mod flops;
@@ -18,6 +17,7 @@ pub mod gradcheck;
 pub mod infer;
 pub mod kernels;
 pub mod ops;
+pub mod optimizer;
 pub mod param;
 pub mod real;
 pub mod spans;

@@ -20,3 +20,11 @@ pub fn init(n: Option<usize>) -> Result<usize> {
     })?;
     Ok(rayon::current_num_threads())
 }
+
+/// Runs `f` on a thread of the pool. Each parallel loop that starts elsewhere hands itself over and sleeps until it is done, twice a
+/// change of threads; inside, a loop starts where it stands. For work made of many short loops.
+///
+/// `f` must not wait for another thread that uses the pool: with one thread there would be none left.
+pub fn on_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}

@@ -5,6 +5,17 @@
 use crate::schedule::{Schedule, ScheduleKind};
 use serde::{Deserialize, Serialize};
 
+/// The rule of the updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// AdamW for everything.
+    #[default]
+    AdamW,
+    /// Muon for the hidden matrices, AdamW for tables, norms and biases; both with the same learning rate.
+    Muon,
+}
+
 /// Settings of a training run (section `[train]` of a configuration).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,7 +34,12 @@ pub struct TrainConfig {
     pub warmup_steps: u64,
     /// Form of the decay after the warm-up: `cosine`, `linear` or `constant`. Ours: cosine.
     pub schedule: ScheduleKind,
-    /// Decoupled weight decay of AdamW; not on biases, norms and embeddings. Ours: 0.01.
+    /// Rule of the updates: `adamw`, or `muon` for the hidden matrices, which learns as much in about half the updates where the batch
+    /// is large enough (docs/benchmarks.md). Ours: adamw.
+    pub optimizer: OptimizerKind,
+    /// Decay rate of Muon's momentum. Ours: 0.95.
+    pub momentum: f64,
+    /// Decoupled weight decay; not on biases, norms and embeddings. Ours: 0.01.
     pub weight_decay: f64,
     /// Decay rates of the two moments of AdamW. Ours: 0.9 and 0.98.
     pub betas: [f64; 2],
@@ -67,6 +83,8 @@ impl Default for TrainConfig {
             min_lr_ratio: 0.1,
             warmup_steps: 100,
             schedule: ScheduleKind::Cosine,
+            optimizer: OptimizerKind::AdamW,
+            momentum: 0.95,
             weight_decay: 0.01,
             betas: [0.9, 0.98],
             eps: 1e-8,
@@ -144,6 +162,10 @@ impl TrainConfig {
                 "betas = {:?}: expected two values from 0 to below 1",
                 self.betas
             ),
+        );
+        check(
+            share.contains(&self.momentum),
+            format!("momentum = {}: expected 0 to below 1", self.momentum),
         );
         check(
             self.eps.is_finite() && self.eps > 0.0,

@@ -14,6 +14,7 @@ use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
 use m6_data::LoaderConfig;
 use m6_model::{Model, ModelConfig};
+use m6_nn::threads::on_pool;
 use m6_store::hash::hash_bytes;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -189,7 +190,8 @@ impl<'a> Run<'a> {
     fn advance(&mut self, batch: GlobalBatch, observer: &mut dyn Observer) -> Result<()> {
         let step = self.state.step + 1;
         let last_good = self.last_good.as_ref().map(|(_, path)| path.as_path());
-        let outcome = self.trainer.step(step, &batch.micro_batches, last_good)?;
+        let trainer = &mut self.trainer;
+        let outcome = on_pool(|| trainer.step(step, &batch.micro_batches, last_good))?;
         self.state.step = step;
         self.state.cursor = batch.cursor;
         self.state.tokens += outcome.n_tokens;

@@ -1,6 +1,6 @@
 //! One update: accumulate over micro-batches, guard, clip, step.
 
-use crate::config::TrainConfig;
+use crate::config::{OptimizerKind, TrainConfig};
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
@@ -8,8 +8,9 @@ use crate::spike::SpikeGuard;
 use m6_data::Batch;
 use m6_model::{ForwardOptions, Model, ModelInput};
 use m6_nn::Params;
-use m6_nn::adamw::{AdamW, AdamWConfig};
+use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_store::rng::Key;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Everything that an update reads and writes, apart from the data.
@@ -17,7 +18,7 @@ pub struct Trainer {
     /// The network.
     pub model: Model,
     /// Its optimizer.
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     /// The average of the weights, when it is on.
     pub ema: Option<Ema>,
     /// Recent gradient norms.
@@ -50,13 +51,19 @@ impl Trainer {
     /// # Errors
     /// The optimizer or the average cannot be made.
     pub fn new(model: Model, config: &TrainConfig, task_names: Vec<String>) -> Result<Self> {
-        let optimizer = AdamW::new(
+        let muon = match config.optimizer {
+            OptimizerKind::AdamW => BTreeSet::new(),
+            OptimizerKind::Muon => model.hidden_matrices(),
+        };
+        let optimizer = Optimizer::new(
             model.params(),
-            AdamWConfig {
+            OptimizerConfig {
                 betas: config.betas.into(),
                 eps: config.eps,
                 weight_decay: config.weight_decay,
+                momentum: config.momentum,
             },
+            &muon,
         );
         let ema = if 0.0 < config.ema {
             Some(Ema::new(model.params(), config.ema)?)

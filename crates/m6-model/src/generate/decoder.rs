@@ -13,6 +13,7 @@ use crate::transformer::Block;
 use m6_nn::glue::view;
 use m6_nn::infer::{self, KvCache};
 use m6_nn::ops::Act;
+use m6_nn::threads::on_pool;
 use m6_nn::{Param, Tensor};
 use rayon::prelude::*;
 
@@ -87,6 +88,10 @@ impl<'m> Decoder<'m> {
 
     /// Adds one word to each lane; gives the logits `[n_lanes, v]` after it.
     pub fn step(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
+        on_pool(|| self.step_on_pool(lanes, tokens))
+    }
+
+    fn step_on_pool(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
         let d = self.config().d_model;
         let mut rows = Vec::with_capacity(lanes.len());
         for (lane, &token) in lanes.iter_mut().zip(tokens) {

@@ -10,6 +10,7 @@ pub mod head_ce;
 pub mod im2col;
 pub mod layer_norm;
 pub mod linear;
+pub mod muon;
 pub mod pool;
 pub mod shared;
 pub mod winograd;

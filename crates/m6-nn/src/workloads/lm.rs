@@ -1,12 +1,13 @@
 //! Training of a decoder language model: the weights that [`super::decode`] generates with as well.
 
 use super::{Store, Timing, Weights, timed};
-use crate::adamw::{AdamW, AdamWConfig};
 use crate::error::Result;
 use crate::ops::{Act, add, attention, embed, head_ce, layer_norm, linear};
+use crate::optimizer::{Optimizer, OptimizerConfig};
 use crate::param::{Param, Params, backward};
 use crate::spans::Spans;
 use candle_core::Tensor;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) const N_LAYERS: usize = 6;
@@ -83,7 +84,7 @@ pub fn train(weights: &Weights, n_iterations: usize) -> Result<Timing> {
         weights: vec![1.0 / n_tokens as f32; n_tokens].into(),
         spans: Arc::new(Spans::causal(N_ROWS, ROW_LEN)),
     };
-    let mut optimizer = AdamW::new(&params, AdamWConfig::default());
+    let mut optimizer = Optimizer::new(&params, OptimizerConfig::default(), &BTreeSet::new());
     timed(n_iterations, || {
         params.zero_grads();
         let loss = batch.loss(&params)?;

@@ -12,6 +12,7 @@ pub use decode::decode;
 pub use lm::train;
 
 use crate::error::{Error, Result};
+use crate::threads::on_pool;
 use candle_core::{Device, Tensor};
 use m6_store::rng::Key;
 use std::collections::HashMap;
@@ -114,11 +115,11 @@ impl Store {
 }
 
 /// Runs `step` `n` times and collects wall time and loss of each.
-fn timed(n: usize, mut step: impl FnMut() -> Result<f64>) -> Result<Timing> {
+fn timed(n: usize, mut step: impl FnMut() -> Result<f64> + Send) -> Result<Timing> {
     let (mut ms, mut loss) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for _ in 0..n {
         let start = std::time::Instant::now();
-        loss.push(step()?);
+        loss.push(on_pool(&mut step)?);
         ms.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok(Timing {

@@ -1,33 +1,38 @@
-//! AdamW (Loshchilov and Hutter) with state of its own, updated in place.
+//! AdamW (Loshchilov and Hutter), and Muon (Jordan and others) for the matrices that are named; with state of their own, updated in
+//! place.
 
 use crate::by_dtype;
 use crate::error::{Error, Result};
 use crate::glue;
 use crate::kernels::adamw::{AdamWStep, adamw};
+use crate::kernels::muon::{MuonStep, muon};
 use crate::param::{Param, Params, bytes_of, parse};
 use crate::real::{Buffer, Real};
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// Settings that hold for a whole run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamWConfig {
+pub struct OptimizerConfig {
     /// Decay rates of the two moments, each in `[0, 1)`.
     pub betas: (f64, f64),
     /// Added to the root of the second moment.
     pub eps: f64,
     /// Decoupled weight decay, for parameters that ask for it.
     pub weight_decay: f64,
+    /// Decay rate of Muon's momentum, in `[0, 1)`.
+    pub momentum: f64,
 }
 
-impl Default for AdamWConfig {
+impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
             betas: (0.9, 0.999),
             eps: 1e-8,
             weight_decay: 0.01,
+            momentum: 0.95,
         }
     }
 }
@@ -35,31 +40,44 @@ impl Default for AdamWConfig {
 struct Slot {
     shape: Vec<usize>,
     dtype: DType,
+    muon: bool,
     moments: Option<Moments>,
 }
 
+impl Slot {
+    /// Names of the moments in a saved state.
+    fn kinds(&self) -> &'static [&'static str] {
+        match self.muon {
+            true => &["momentum"],
+            false => &["exp_avg", "exp_avg_sq"],
+        }
+    }
+}
+
 struct Moments {
-    avg: Buffer,
-    avg_sq: Buffer,
+    /// One of Muon, two of AdamW.
+    buffers: Vec<Buffer>,
     /// Updates so far; parameters that were without gradient in some steps have fewer.
     n_updates: u64,
 }
 
 /// The optimizer. Moments exist from a parameter's first update on, so that a frozen parameter costs nothing.
-pub struct AdamW {
-    config: AdamWConfig,
+pub struct Optimizer {
+    config: OptimizerConfig,
     slots: BTreeMap<String, Slot>,
     n_steps: u64,
 }
 
 const STEP_KEY: &str = "step";
 
-impl AdamW {
-    /// An optimizer for these parameters.
-    pub fn new(params: &Params, config: AdamWConfig) -> Self {
+impl Optimizer {
+    /// An optimizer for these parameters: Muon for those in `muon` (hidden matrices; not tables, norms and biases), AdamW for the
+    /// others.
+    pub fn new(params: &Params, config: OptimizerConfig, muon: &BTreeSet<String>) -> Self {
         let slot = |p: &Param| Slot {
             shape: p.shape().to_vec(),
             dtype: p.var().dtype(),
+            muon: muon.contains(p.name()),
             moments: None,
         };
         Self {
@@ -84,7 +102,10 @@ impl AdamW {
         for param in params.iter().filter(|p| p.is_trainable()) {
             if !self.slots.contains_key(param.name()) {
                 let what = format!("parameter {} is unknown to this optimizer", param.name());
-                return Err(Error::Value { op: "adamw", what });
+                return Err(Error::Value {
+                    op: "optimizer",
+                    what,
+                });
             }
         }
         self.n_steps += 1;
@@ -100,47 +121,53 @@ impl AdamW {
             return Ok(());
         };
         let updated = param.with_grad_of(|grad: &[T]| {
+            let n_moments = slot.kinds().len();
             let moments = slot.moments.get_or_insert_with(|| Moments {
-                avg: T::into_buffer(glue::zeros(grad.len())),
-                avg_sq: T::into_buffer(glue::zeros(grad.len())),
+                buffers: (0..n_moments)
+                    .map(|_| T::into_buffer(glue::zeros(grad.len())))
+                    .collect(),
                 n_updates: 0,
             });
             moments.n_updates += 1;
-            let settings = AdamWStep {
-                grad_scale: f64::from(grad_scale),
+            let grad_scale = f64::from(grad_scale);
+            let weight_decay = match param.decay() {
+                true => config.weight_decay,
+                false => 0.0,
+            };
+            let adamw = AdamWStep {
+                grad_scale,
                 betas: config.betas,
                 eps: config.eps,
                 lr,
-                weight_decay: if param.decay() {
-                    config.weight_decay
-                } else {
-                    0.0
-                },
+                weight_decay,
                 step: moments.n_updates,
             };
-            match (
-                T::of_buffer_mut(&mut moments.avg),
-                T::of_buffer_mut(&mut moments.avg_sq),
-            ) {
-                (Some(avg), Some(avg_sq)) => apply(
-                    param,
-                    Update {
-                        grad,
-                        moments: Mutex::new((avg, avg_sq)),
-                        settings,
-                    },
-                ),
-                _ => Err(Error::DType {
-                    what: format!("moments of {}", param.name()),
-                    got: slot.dtype,
-                    expected: T::DTYPE,
-                }),
-            }
+            let muon = MuonStep {
+                grad_scale,
+                momentum: config.momentum,
+                lr,
+                weight_decay,
+            };
+            let buffers = moments.buffers.iter_mut().map(T::of_buffer_mut);
+            let mut buffers: Option<Vec<_>> = buffers.collect();
+            let rule = match buffers.as_deref_mut() {
+                Some([avg]) => Rule::Muon(avg, &slot.shape, muon),
+                Some([avg, avg_sq]) => Rule::AdamW(avg, avg_sq, adamw),
+                _ => {
+                    return Err(Error::DType {
+                        what: format!("moments of {}", param.name()),
+                        got: slot.dtype,
+                        expected: T::DTYPE,
+                    });
+                }
+            };
+            let rule = Mutex::new(rule);
+            apply(param, Update { grad, rule })
         });
         updated.unwrap_or(Ok(()))
     }
 
-    /// The state as safetensors bytes: `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME` and `step`. The same state gives the same bytes.
+    /// The state as safetensors bytes: `exp_avg.NAME` and `exp_avg_sq.NAME` or `momentum.NAME`, `step.NAME`, and `step`. The same state gives the same bytes.
     pub fn state(&self) -> Result<Vec<u8>> {
         let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         owned.push((
@@ -153,7 +180,7 @@ impl AdamW {
             let Some(moments) = &slot.moments else {
                 continue;
             };
-            for (kind, buffer) in [("exp_avg", &moments.avg), ("exp_avg_sq", &moments.avg_sq)] {
+            for (kind, buffer) in slot.kinds().iter().zip(&moments.buffers) {
                 let (dtype, bytes) = match buffer {
                     Buffer::F32(values) => (Dtype::F32, bytes_of(values)),
                     Buffer::F64(values) => (Dtype::F64, bytes_of(values)),
@@ -178,7 +205,7 @@ impl AdamW {
         Ok(safetensors::serialize(views, None)?)
     }
 
-    /// Takes over a state that [`AdamW::state`] made for the same parameters; training goes on bit for bit.
+    /// Takes over a state that [`Optimizer::state`] made for the same parameters; training goes on bit for bit.
     ///
     /// Errors on damaged bytes, and on names, shapes or number types that do not fit; nothing changes then.
     pub fn load_state(&mut self, bytes: &[u8]) -> Result<()> {
@@ -187,14 +214,17 @@ impl AdamW {
         let mut loaded = BTreeMap::new();
         let mut n_known = 1;
         for (name, slot) in &self.slots {
-            if file.tensor(&format!("exp_avg.{name}")).is_err() {
+            let kinds = slot.kinds();
+            if file.tensor(&format!("{}.{name}", kinds[0])).is_err() {
                 loaded.insert(name.clone(), None);
                 continue;
             }
-            n_known += 3;
+            n_known += kinds.len() + 1;
             let moments = Moments {
-                avg: read_moment(&file, &format!("exp_avg.{name}"), slot)?,
-                avg_sq: read_moment(&file, &format!("exp_avg_sq.{name}"), slot)?,
+                buffers: kinds
+                    .iter()
+                    .map(|kind| read_moment(&file, &format!("{kind}.{name}"), slot))
+                    .collect::<Result<_>>()?,
                 n_updates: read_count(&file, &format!("{STEP_KEY}.{name}"))?,
             };
             loaded.insert(name.clone(), Some(moments));
@@ -278,28 +308,35 @@ fn apply<T: Real>(param: &Param, update: Update<'_, T>) -> Result<()> {
     Ok(var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?.to_device(var.device())?)?)
 }
 
+/// How a parameter is updated, with its moments.
+enum Rule<'a, T> {
+    AdamW(&'a mut Vec<T>, &'a mut Vec<T>, AdamWStep),
+    Muon(&'a mut Vec<T>, &'a [usize], MuonStep),
+}
+
 struct Update<'a, T> {
     grad: &'a [T],
-    moments: Mutex<(&'a mut Vec<T>, &'a mut Vec<T>)>,
-    settings: AdamWStep,
+    rule: Mutex<Rule<'a, T>>,
 }
 
 impl<T: Real> Update<'_, T> {
     fn run(&self, values: &mut [T]) {
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let (avg, avg_sq) = &mut *moments;
-        adamw(values, self.grad, avg, avg_sq, &self.settings);
+        let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *rule {
+            Rule::AdamW(avg, avg_sq, settings) => adamw(values, self.grad, avg, avg_sq, settings),
+            Rule::Muon(avg, shape, settings) => muon(values, self.grad, avg, shape, settings),
+        }
     }
 }
 
 impl<T: Real> InplaceOp1 for Update<'_, T> {
     fn name(&self) -> &'static str {
-        "adamw"
+        "optimizer"
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
         let Some((from, to)) = layout.contiguous_offsets() else {
-            candle_core::bail!("adamw: the parameter is not contiguous")
+            candle_core::bail!("optimizer: the parameter is not contiguous")
         };
         self.run(&mut T::storage_slice_mut(storage)?[from..to]);
         Ok(())

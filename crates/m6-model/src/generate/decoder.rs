@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::params::{Linear, Norm};
 use crate::transformer::Block;
 use m6_nn::glue::view;
-use m6_nn::infer::{self, KvCache};
+use m6_nn::infer::{self, KvCache, LargestInner};
 use m6_nn::ops::Act;
 use m6_nn::threads::on_pool;
 use m6_nn::{Param, Tensor};
@@ -76,7 +76,8 @@ impl<'m> Decoder<'m> {
                 &q, n_heads, &cache, layer, &visible, out,
             )?)
         })?;
-        let logits = self.logits(&x[(rows.len() - n_logits) * d..])?;
+        let last = norm(&self.model.norm, &x[(rows.len() - n_logits) * d..])?;
+        let logits = self.head_rows(&last)?;
         Ok((
             Lane {
                 cache,
@@ -88,7 +89,37 @@ impl<'m> Decoder<'m> {
 
     /// Adds one word to each lane; gives the logits `[n_lanes, v]` after it.
     pub fn step(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
+        on_pool(|| self.head_rows(&self.step_on_pool(lanes, tokens)?))
+    }
+
+    /// Adds one word to each lane; gives the final rows `[n_lanes, d]` after it, which the head takes.
+    pub fn step_rows(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
         on_pool(|| self.step_on_pool(lanes, tokens))
+    }
+
+    /// What [`Decoder::find_likeliest`] searches; valid while the weights stay as they are.
+    pub fn head_search(&self) -> Result<LargestInner> {
+        let head = self.model.head.tensor();
+        let head = view::<f32>(&head)?;
+        Ok(LargestInner::new(&head, self.config().d_model))
+    }
+
+    /// The likeliest allowed word after the final row `row` `[d]`, the lower id first among equals.
+    pub fn find_likeliest(
+        &self,
+        search: &LargestInner,
+        row: &[f32],
+        allowed: impl Fn(u32) -> bool + Sync,
+    ) -> Result<Option<u32>> {
+        let head = self.model.head.tensor();
+        let head = view::<f32>(&head)?;
+        let found = on_pool(|| search.find(&head, row, |id| allowed(id as u32)));
+        Ok(found.map(|(id, _)| id as u32))
+    }
+
+    /// Logits `[n, v]` of final rows `[n, d]`.
+    pub fn head_rows(&self, rows: &[f32]) -> Result<Vec<f32>> {
+        on_pool(|| rows_times(rows, &self.model.head.tensor(), None, Act::None))
     }
 
     fn step_on_pool(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
@@ -117,7 +148,7 @@ impl<'m> Decoder<'m> {
             });
             Ok(())
         })?;
-        self.logits(&x)
+        norm(&self.model.norm, &x)
     }
 
     /// Patch vectors of the pictures, `[k * p, d]`.
@@ -230,15 +261,6 @@ impl<'m> Decoder<'m> {
             add_to(&mut x, &linear(down, &h, Act::None)?);
         }
         Ok(x)
-    }
-
-    fn logits(&self, x: &[f32]) -> Result<Vec<f32>> {
-        rows_times(
-            &norm(&self.model.norm, x)?,
-            &self.model.head.tensor(),
-            None,
-            Act::None,
-        )
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod beam;
 mod decoder;
+mod greedy;
 mod options;
 mod pick;
 #[cfg(test)]
@@ -78,6 +79,15 @@ pub fn generate(
     for (i, prompt) in prompts.iter().enumerate() {
         runs.push(Run::start(&decoder, prompt, options, i)?);
     }
+    if let [run] = runs.as_slice()
+        && greedy::serves(options, run.limit)
+    {
+        let written = runs.into_iter().map(|run| {
+            let on_token = &mut |id| on_token(0, id);
+            greedy::write(&decoder, &picker, options, run, on_token)
+        });
+        return written.collect();
+    }
     loop {
         for (i, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.open) {
             run.extend(&picker, options, &mut |id| on_token(i, id));
@@ -123,7 +133,7 @@ impl Run {
         })
     }
 
-    /// Chooses the next token from the logits; closes the run at the end token, at the limit or when told to.
+    /// Chooses the next token from the logits and takes it.
     fn extend(
         &mut self,
         picker: &Picker,
@@ -136,6 +146,11 @@ impl Run {
             return;
         };
         self.out.logprob += logprob;
+        self.take(id, options, on_token);
+    }
+
+    /// Adds a chosen token; closes the run at the end token, at the limit or when told to.
+    fn take(&mut self, id: u32, options: &GenerateOptions, on_token: &mut dyn FnMut(u32) -> bool) {
         if id == options.eos {
             self.out.finished = true;
             self.open = false;

@@ -55,7 +55,9 @@ impl Picker {
 
     /// The `n` likeliest allowed words in order, the lower id first among equals.
     pub fn likeliest(&self, logits: &[f32], text: &[u32], n: usize) -> Vec<u32> {
-        let mut ids = self.allowed(logits, text);
+        let allowed = self.allowed(text);
+        let usable = |&id: &u32| logits[id as usize] > f32::NEG_INFINITY && allowed(id);
+        let mut ids: Vec<u32> = (0..logits.len() as u32).filter(usable).collect();
         let by_logit = |a: &u32, b: &u32| {
             logits[*b as usize]
                 .total_cmp(&logits[*a as usize])
@@ -72,13 +74,10 @@ impl Picker {
         ids
     }
 
-    fn allowed(&self, logits: &[f32], text: &[u32]) -> Vec<u32> {
+    /// Whether a word may follow `text`, whatever its logit.
+    pub fn allowed(&self, text: &[u32]) -> impl Fn(u32) -> bool + Sync {
         let repeated = repeats(text, self.no_repeat_ngram);
-        let usable = |&id: &u32| {
-            let x = logits[id as usize];
-            !self.banned[id as usize] && x > f32::NEG_INFINITY && !repeated.contains(&id)
-        };
-        (0..logits.len() as u32).filter(usable).collect()
+        move |id| !self.banned[id as usize] && !repeated.contains(&id)
     }
 
     fn sample(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<u32> {

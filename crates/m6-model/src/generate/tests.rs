@@ -113,3 +113,36 @@ fn generation_says_something() {
     assert_eq!(got.ids.len(), 6);
     assert!(got.logprob < 0.0 && got.logprob.is_finite());
 }
+
+#[test]
+fn a_lone_greedy_prompt_gives_what_it_gives_among_others() {
+    let model = lively();
+    let other = Prompt {
+        target: vec![5, 6],
+        ..Prompt::default()
+    };
+    for (banned, no_repeat_ngram) in [(vec![], 0), (vec![3], 0), (vec![3, 7, 20], 2)] {
+        let options = GenerateOptions {
+            max_tokens: 14,
+            banned,
+            no_repeat_ngram,
+            ..GenerateOptions::default()
+        };
+        let write = |prompts: &[Prompt]| {
+            let mut heard = Vec::new();
+            let mut on_token = |prompt, id| {
+                heard.extend((prompt == 0).then_some(id));
+                true
+            };
+            let got = generate(&model, prompts, &options, &mut on_token).expect("runs");
+            (got[0].clone(), heard)
+        };
+        let (alone, heard) = write(&[prompt()]);
+        assert_eq!(
+            (alone.clone(), heard.clone()),
+            write(&[prompt(), other.clone()])
+        );
+        assert_eq!(alone.ids, heard);
+        assert!(alone.logprob < 0.0);
+    }
+}

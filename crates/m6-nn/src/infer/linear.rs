@@ -155,6 +155,12 @@ impl Lanes {
     }
 }
 
+/// One inner product as [`linear_rows`] makes it, bit for bit.
+pub(super) fn dot(x: &[f32], w: &[f32]) -> f32 {
+    let [dot] = dots([x], [w]);
+    dot
+}
+
 /// The `P = R * O` inner products of `R` rows with `O` weight rows, all of one length, row by row.
 ///
 /// The order of summation within one does not depend on `R` and `O`.
@@ -194,7 +200,7 @@ fn dots<const R: usize, const O: usize, const P: usize>(
 
 /// Asks for the cache line of element `at`, which may be behind the end.
 #[inline(always)]
-fn prefetch(values: &[f32], at: usize) {
+pub(super) fn prefetch<T>(values: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint; no memory is accessed, whatever the address.
     unsafe {

@@ -1,7 +1,9 @@
 //! Kernels used by generation, on plain slices: a row's result does not depend on how many rows are in the call, bit for bit.
 
 mod attention;
+mod largest;
 mod linear;
 
 pub use attention::*;
+pub use largest::LargestInner;
 pub use linear::{layer_norm_rows, linear_rows};

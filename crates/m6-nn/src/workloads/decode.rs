@@ -1,9 +1,9 @@
 //! Greedy generation with a cache of keys and values, one token at a time.
 
-use super::lm::{D_FF, D_MODEL, EPS, MAX_LEN, N_HEADS, N_LAYERS, VOCAB_SIZE, open};
+use super::lm::{D_FF, D_MODEL, EPS, MAX_LEN, N_HEADS, N_LAYERS, open};
 use super::{Timing, Weights, timed};
 use crate::error::{Error, Result};
-use crate::infer::{KvCache, attend_rows, layer_norm_rows, linear_rows};
+use crate::infer::{KvCache, LargestInner, attend_rows, layer_norm_rows, linear_rows};
 use crate::ops::Act;
 use crate::param::Params;
 use crate::{glue, real};
@@ -23,7 +23,7 @@ pub fn decode(weights: &Weights, n_tokens: usize) -> Result<Timing> {
         return Err(Error::Value { op: "decode", what });
     }
     let (params, tokens) = open(weights)?;
-    let model = Decoder { params };
+    let model = Decoder::new(params)?;
     let mut cache = KvCache::new(N_LAYERS, D_MODEL, MAX_LEN);
     let mut next = model.next(&tokens[..PROMPT], &mut cache)?;
     let mut sum = f64::from(next);
@@ -40,9 +40,18 @@ pub fn decode(weights: &Weights, n_tokens: usize) -> Result<Timing> {
 
 struct Decoder {
     params: Params,
+    head: LargestInner,
 }
 
 impl Decoder {
+    fn new(params: Params) -> Result<Self> {
+        let head = params
+            .get("head")
+            .expect("every name in this file is in the table of lm.rs");
+        let head = LargestInner::new(&glue::view::<f32>(head.var())?, D_MODEL);
+        Ok(Self { params, head })
+    }
+
     /// Lets `f` read a weight.
     fn with<R>(&self, name: &str, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         let param = self
@@ -112,13 +121,8 @@ impl Decoder {
             );
         }
         let last = self.norm("lnf", &x[x.len() - d..])?;
-        let mut logits = vec![0.0; VOCAB_SIZE];
-        self.with("head", |w| {
-            linear_rows(&last, 1, d, w, None, Act::None, &mut logits)
-        })?;
-        let largest = real::max(&logits);
-        let id = logits.iter().position(|&x| x == largest);
-        Ok(id.unwrap_or(0) as u32)
+        let found = self.with("head", |w| self.head.find(w, &last, |_| true))?;
+        Ok(found.map_or(0, |(id, _)| id as u32))
     }
 
     /// Sum of token and position rows for tokens at positions `from..`.

@@ -48,7 +48,7 @@ struct Operand {
 }
 
 impl LargestInner {
-    /// The copy of `w` `[v, d]`; an eighth of its multiplications in time, a quarter of its memory.
+    /// The copy of `w` `[v, d]`: one reading of it, and a quarter of its memory.
     ///
     /// Panics if `d` is 0 or does not divide the length.
     pub fn new(w: &[f32], d: usize) -> Self {

@@ -1,0 +1,6 @@
+//! `m6 corpus ...`: one file a verb.
+
+pub mod dedup;
+pub mod extract;
+pub mod normalize;
+pub mod read;

@@ -7,6 +7,9 @@ pub mod dedup;
 pub mod error;
 pub mod normalize;
 pub mod page;
+pub mod pictures;
 pub mod rules;
+pub mod sources;
+pub mod world;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 //! Every stage is a pure function of (input, configuration, assets); nothing here prints, and nothing panics on what comes from outside.
 
 pub mod archive;
+pub mod build;
 pub mod dedup;
 pub mod error;
 pub mod normalize;
@@ -10,6 +11,7 @@ pub mod page;
 pub mod pictures;
 pub mod rules;
 pub mod sources;
+pub mod table;
 pub mod world;
 
 pub use error::{Error, Result};

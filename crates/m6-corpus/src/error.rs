@@ -24,6 +24,12 @@ pub enum Error {
     /// Settings that cannot be followed.
     #[error("{0}")]
     Config(String),
+    /// A durable write or a lock failed.
+    #[error(transparent)]
+    Store(#[from] m6_store::Error),
+    /// Asked to stop; what is finished is kept.
+    #[error("stopped; the same command goes on where it ended")]
+    Interrupted,
 }
 
 /// Result of this crate.

@@ -6,6 +6,7 @@ pub mod archive;
 pub mod build;
 pub mod dedup;
 pub mod error;
+pub mod fetch;
 pub mod normalize;
 pub mod page;
 pub mod pictures;

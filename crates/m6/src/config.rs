@@ -104,6 +104,15 @@ pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
     })
 }
 
+/// The tables of a file with `extends` followed and `--set` applied, not checked: for sections that other crates know.
+pub fn table(name_or_path: &str, sets: &[String]) -> Result<Table> {
+    let (_, mut table) = read(name_or_path, 0)?;
+    for set in sets {
+        apply_set(&mut table, set)?;
+    }
+    Ok(table)
+}
+
 fn read(name_or_path: &str, depth: usize) -> Result<(String, Table)> {
     if depth > 8 {
         return Err(Failure::usage(format!(
@@ -290,7 +299,7 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
 }
 
 /// Keys of `given` that `known` does not have, with the nearest known name. An empty known table takes any key.
-fn unknown_keys(given: &Value, known: &serde_json::Value, path: &str, problems: &mut Vec<String>) {
+pub fn unknown_keys(given: &Value, known: &serde_json::Value, path: &str, problems: &mut Vec<String>) {
     match (given, known) {
         (Value::Table(given), serde_json::Value::Object(known)) if !known.is_empty() => {
             for (key, value) in given {

@@ -2,7 +2,45 @@
 
 pub mod build;
 pub mod dedup;
+pub mod diff;
 pub mod extract;
 pub mod normalize;
 pub mod read;
 pub mod why;
+
+use crate::cli::Common;
+use crate::error::Result;
+use crate::out::Terminal;
+use clap::Subcommand;
+
+/// `m6 corpus ...`.
+#[derive(Subcommand, Debug)]
+pub enum CorpusVerb {
+    /// Raw sources of a configuration to clean shards, a ledger and a report.
+    Build(build::BuildArgs),
+    /// The life of one record through all stages.
+    Why(why::WhyArgs),
+    /// What moved between two builds, with examples.
+    Diff(diff::DiffArgs),
+    /// Records of a WARC, ARC, WET or WAT file.
+    Read(read::ReadArgs),
+    /// Title, text, blocks and pictures of pages.
+    Extract(extract::ExtractArgs),
+    /// Script conversion and cleaning, line by line from stdin.
+    Normalize(normalize::NormalizeArgs),
+    /// Near-duplicate clusters of a JSONL file.
+    Dedup(dedup::DedupArgs),
+}
+
+/// Runs the verb.
+pub fn run(verb: &CorpusVerb, common: &Common, terminal: &Terminal) -> Result<()> {
+    match verb {
+        CorpusVerb::Build(args) => build::run(args, common, terminal),
+        CorpusVerb::Why(args) => why::run(args, common, terminal),
+        CorpusVerb::Diff(args) => diff::run(args, common, terminal),
+        CorpusVerb::Read(args) => read::run(args, common, terminal),
+        CorpusVerb::Extract(args) => extract::run(args, common, terminal),
+        CorpusVerb::Normalize(args) => normalize::run(args, common, terminal),
+        CorpusVerb::Dedup(args) => dedup::run(args, common, terminal),
+    }
+}

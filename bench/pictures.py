@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Decode, scale to 256 (shorter side), encode at quality 95 with 4:2:0: m6 beside img2dataset's resizer.
+
+One thread each, the same pictures, in turns within one run; prints a line of JSON. Needs img2dataset in the Python that runs it:
+
+    cargo build --release -p m6-corpus --example prepare_pictures
+    venv/bin/python bench/pictures.py --tar ../shared/data/flickr8k-cn/train-original-size.tar \
+        --bin target/release/examples/prepare_pictures
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import subprocess
+import tarfile
+import tempfile
+import time
+
+import cv2
+from img2dataset.resizer import Resizer
+
+
+def theirs(pictures, seconds):
+    resizer = Resizer(
+        image_size=256,
+        resize_mode="keep_ratio",
+        resize_only_if_bigger=True,
+        encode_quality=95,
+        encode_format="jpg",
+    )
+    n, refused, n_bytes, start = 0, 0, 0, time.monotonic()
+    while time.monotonic() - start < seconds:
+        for picture in pictures:
+            encoded, *_, error = resizer(io.BytesIO(picture))
+            n += 1
+            if error:
+                refused += 1
+            else:
+                n_bytes += len(encoded)
+    spent = time.monotonic() - start
+    return {"pictures": n, "refused": refused, "seconds": spent, "mean_bytes": n_bytes / max(1, n - refused)}
+
+
+def ours(binary, folder, seconds, *more):
+    done = subprocess.run([binary, folder, str(seconds), *more], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tar", required=True, help="a tar with .jpg members")
+    parser.add_argument("--bin", required=True, help="the example prepare_pictures, built for release")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tarfile.open(arguments.tar) as tar, tempfile.TemporaryDirectory() as folder:
+        pictures = [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+        for at, picture in enumerate(pictures):
+            with open(os.path.join(folder, f"{at:06}.jpg"), "wb") as file:
+                file.write(picture)
+        runs = {"m6": [], "m6_look": [], "img2dataset": []}
+        for _ in range(arguments.rounds):
+            runs["m6"].append(ours(arguments.bin, folder, arguments.seconds))
+            runs["img2dataset"].append(theirs(pictures, arguments.seconds))
+            runs["m6_look"].append(ours(arguments.bin, folder, arguments.seconds, "look"))
+    rate = {name: statistics.median(run["pictures"] / run["seconds"] for run in of) for name, of in runs.items()}
+    size = {name: of[0]["mean_bytes"] for name, of in runs.items()}
+    print(
+        json.dumps(
+            {
+                "pictures": len(pictures),
+                "images_per_s": {name: round(value, 1) for name, value in rate.items()},
+                "speed_ratio": round(rate["m6"] / rate["img2dataset"], 3),
+                "mean_bytes": {name: round(value) for name, value in size.items()},
+                "size_ratio": round(size["m6"] / size["img2dataset"], 4),
+                "refused": {name: of[0]["refused"] for name, of in runs.items()},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+//! The stages, in the order of the data; each is a pure function of its input, its part of the configuration and its assets.
+
+pub mod calibrate;
+pub mod decide;
+pub mod duplicates;
+pub mod extract;
+pub mod finish;
+pub mod lines;
+pub mod looks;
+pub mod mix;
+pub mod pictures;
+pub mod signals;
+pub mod write;
+
+use std::path::Path;
+
+use crate::Result;
+use crate::table::{Batch, Kind, Reader};
+
+/// Name of the part of a reduce stage's result that belongs to one shard.
+pub(crate) fn part_name(shard: usize) -> String {
+    format!("{shard:06}.parquet")
+}
+
+/// Hands every row of a table to `take`; a table that is not there has no rows.
+pub(crate) fn rows(
+    path: &Path,
+    columns: &[(&str, Kind)],
+    mut take: impl FnMut(&Batch, usize) -> Result<()>,
+) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut reader = Reader::open(path, columns)?;
+    while let Some(batch) = reader.next_batch()? {
+        for row in 0..batch.n_rows() {
+            take(&batch, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a table row by row beside others, whatever their row groups.
+pub(crate) struct Cursor {
+    reader: Reader,
+    batch: Option<Batch>,
+    row: usize,
+}
+
+impl Cursor {
+    /// A cursor before the first row.
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self {
+            reader,
+            batch: None,
+            row: 0,
+        }
+    }
+
+    /// The next row, as a batch and a place in it; none after the last.
+    pub(crate) fn next(&mut self) -> Result<Option<(&Batch, usize)>> {
+        self.row += 1;
+        while self.batch.as_ref().is_none_or(|batch| self.row >= batch.n_rows()) {
+            self.batch = self.reader.next_batch()?;
+            self.row = 0;
+            if self.batch.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(self.batch.as_ref().map(|batch| (batch, self.row)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Cell, Column, Writer};
+
+    #[test]
+    fn a_cursor_passes_over_the_ends_of_row_groups() {
+        let columns = [Column::new("n", Kind::Int)];
+        let mut writer = Writer::new(Vec::new(), Path::new("t"), &columns).expect("starts");
+        let n_rows = crate::table::ROW_GROUP_ROWS as i64 + 10;
+        for n in 0..n_rows {
+            writer.push(&[Cell::Int(n)]).expect("fits");
+        }
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("t.parquet");
+        m6_store::atomic::write_file(&path, &writer.finish().expect("ends")).expect("written");
+        let mut cursor = Cursor::new(Reader::open_all(&path).expect("opens"));
+        for n in 0..n_rows {
+            let (batch, row) = cursor.next().expect("reads").expect("a row");
+            assert_eq!(batch.int(0, row), n);
+        }
+        assert!(cursor.next().expect("reads").is_none());
+        let mut n_seen = 0;
+        rows(&dir.path().join("none"), &[("n", Kind::Int)], |_, _| {
+            n_seen += 1;
+            Ok(())
+        })
+        .expect("no table has no rows");
+        assert_eq!(n_seen, 0);
+    }
+}

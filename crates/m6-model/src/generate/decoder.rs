@@ -111,9 +111,9 @@ impl<'m> Decoder<'m> {
                 .par_chunks_mut(d)
                 .zip(qkv.par_chunks(3 * d))
                 .zip(&*lanes);
-            rows.for_each_init(Vec::new, |scores, ((out, qkv), lane)| {
+            rows.for_each(|((out, qkv), lane)| {
                 let (k, v) = (lane.cache.keys(layer), lane.cache.values(layer));
-                infer::attend_cached(&qkv[..d], n_heads, k, v, scores, out);
+                infer::attend_cached(&qkv[..d], n_heads, k, v, out);
             });
             Ok(())
         })?;

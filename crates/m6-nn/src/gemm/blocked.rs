@@ -1,7 +1,7 @@
 //! Large `f32` products on the pool, for machines with AVX2 and without AVX-512: the five loops of Goto and van de Geijn.
 //!
-//! Why not the `gemm` crate: on two threads its products of a training step ran at 97-138 GFLOP/s in the median, these at 124-179,
-//! in turns in one process (docs/benchmarks.md). It gives each thread one fixed part, so a thread that is held up holds up all;
+//! Why not the `gemm` crate: on two threads its products of a training step ran at 87-117 GFLOP/s in the median, these at 133-150,
+//! in turns in one process (`cargo run --release -p m6-nn --example products`). It gives each thread one fixed part, so a thread that is held up holds up all;
 //! here the pool takes small blocks of rows as it gets to them.
 //!
 //! An element is the sum, over blocks of [`K_BLOCK`] inner indices in order, of sums in order: it depends on neither the number of threads

@@ -1,4 +1,4 @@
-//! Matrix products on slices: row-major views with strides, over the `gemm` crate and, for large `f32` products, [`blocked`].
+//! Matrix products on slices: row-major views with strides, over the `gemm` crate and, for large `f32` products, loops of our own (`blocked`).
 //!
 //! The inner dimension is summed in an order that does not depend on the number of threads (tested), so products are reproducible.
 

@@ -1,7 +1,8 @@
 //! Attention of new tokens over cached keys and values, one query at a time.
 
 use crate::error::{Error, Result};
-use crate::real::{dot, exp_sum, max};
+use crate::infer::linear::inner;
+use crate::real::{exp_sum, max};
 use rayon::prelude::*;
 
 /// Keys and values of one sequence, for every layer, in the order they were computed: `[n, d_model]` each, heads side by side.
@@ -86,20 +87,14 @@ fn bad(what: String) -> Error {
     }
 }
 
-/// Attention of one query `q` `[d_model]` over the keys `k` and values `v`, `[m, d_model]` each, into `out` `[d_model]`.
+/// Attention of one query `q` `[d_model]` over the keys `k` and values `v`, `[m, d_model]` each, into `out` `[d_model]`; heads in
+/// parallel.
 ///
-/// Depends on nothing but its arguments, so a token gets the same bits whatever else is computed beside it. `scores` is scratch.
+/// Depends on nothing but its arguments, so a token gets the same bits whatever else is computed beside it.
 ///
 /// # Panics
 /// When `d_model` is no multiple of `n_heads` or the lengths do not fit each other.
-pub fn attend_cached(
-    q: &[f32],
-    n_heads: usize,
-    k: &[f32],
-    v: &[f32],
-    scores: &mut Vec<f32>,
-    out: &mut [f32],
-) {
+pub fn attend_cached(q: &[f32], n_heads: usize, k: &[f32], v: &[f32], out: &mut [f32]) {
     let d_model = q.len();
     let d_head = d_model / n_heads;
     assert!(d_head * n_heads == d_model && out.len() == d_model && k.len() == v.len());
@@ -108,29 +103,38 @@ pub fn attend_cached(
         "{} key elements, rows of {d_model}",
         k.len()
     );
-    let m = k.len() / d_model;
-    let scale = 1.0 / (d_head as f32).sqrt();
+    let heads = out.par_chunks_mut(d_head).zip(q.par_chunks(d_head));
+    heads
+        .enumerate()
+        .for_each_init(Vec::new, |scores, (h, (out, q))| {
+            let rows = |x| columns(x, d_model, h * d_head, d_head);
+            attend_head(q, rows(k), rows(v), scores, out);
+        });
+}
+
+/// Columns `from..from + n` of every row of `x [_, d]`.
+fn columns(x: &[f32], d: usize, from: usize, n: usize) -> impl Iterator<Item = &[f32]> {
+    x.chunks_exact(d).map(move |row| &row[from..from + n])
+}
+
+/// One head: keys and values row by row, `[d_head]` each; `scores` is scratch.
+fn attend_head<'a>(
+    q: &[f32],
+    keys: impl Iterator<Item = &'a [f32]>,
+    values: impl Iterator<Item = &'a [f32]>,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
+    let scale = 1.0 / (q.len() as f32).sqrt();
     scores.clear();
-    scores.resize(n_heads * m, 0.0);
-    for (j, k) in k.chunks_exact(d_model).enumerate() {
-        for h in 0..n_heads {
-            let head = h * d_head..(h + 1) * d_head;
-            scores[h * m + j] = scale * dot(&q[head.clone()], &k[head]);
-        }
-    }
-    for scores in scores.chunks_exact_mut(m) {
-        let largest = max(scores);
-        let inverse = 1.0 / exp_sum(scores, largest);
-        scores.iter_mut().for_each(|p| *p *= inverse);
-    }
+    scores.extend(keys.map(|k| scale * inner(q, k)));
+    let largest = max(scores);
+    let inverse = 1.0 / exp_sum(scores, largest);
     out.fill(0.0);
-    for (j, v) in v.chunks_exact(d_model).enumerate() {
-        for h in 0..n_heads {
-            let weight = scores[h * m + j];
-            let head = h * d_head..(h + 1) * d_head;
-            for (out, v) in out[head.clone()].iter_mut().zip(&v[head]) {
-                *out += weight * *v;
-            }
+    for (v, score) in values.zip(scores) {
+        let weight = *score * inverse;
+        for (out, v) in out.iter_mut().zip(v) {
+            *out += weight * *v;
         }
     }
 }
@@ -161,9 +165,7 @@ pub fn attend_rows(
     }
     let (k, v) = (cache.keys(layer), cache.values(layer));
     let rows = out.par_chunks_mut(d).zip(q.par_chunks(d)).zip(visible);
-    rows.for_each_init(Vec::new, |scores, ((out, q), m)| {
-        attend_cached(q, n_heads, &k[..m * d], &v[..m * d], scores, out);
-    });
+    rows.for_each(|((out, q), m)| attend_cached(q, n_heads, &k[..m * d], &v[..m * d], out));
     Ok(())
 }
 
@@ -217,14 +219,7 @@ mod tests {
         for i in 0..40 {
             let mut alone = vec![f32::NAN; D];
             let held = (i + 1) * D;
-            attend_cached(
-                &q[i * D..][..D],
-                4,
-                &k[..held],
-                &v[..held],
-                &mut vec![9.0; 3],
-                &mut alone,
-            );
+            attend_cached(&q[i * D..][..D], 4, &k[..held], &v[..held], &mut alone);
             assert!(alone == together[i * D..][..D], "row {i}");
         }
     }

@@ -127,6 +127,18 @@ impl Operands<'_> {
     }
 }
 
+/// One inner product of two short vectors of one length.
+#[inline(always)]
+pub(super) fn inner(x: &[f32], y: &[f32]) -> f32 {
+    let (x_parts, y_parts) = (x.as_chunks::<N_LANES>(), y.as_chunks::<N_LANES>());
+    let mut lanes = Lanes([0.0; N_LANES]);
+    for (x, y) in x_parts.0.iter().zip(y_parts.0) {
+        lanes = lanes.fma(x, y);
+    }
+    let rest = x_parts.1.iter().zip(y_parts.1);
+    rest.fold(join(&lanes.0), |sum, (&x, &y)| x.fma(y, sum))
+}
+
 /// Running sums of one inner product. A value, not a place: that is what keeps it in vector registers.
 #[derive(Clone, Copy)]
 #[repr(align(64))]

@@ -132,9 +132,12 @@ fn product<T: Real>(
     left: Mat<'_, T>,
     right: Mat<'_, T>,
 ) {
-    for (to, &add) in to.iter_mut().zip(add) {
-        *to = add_scale * add;
-    }
+    let chunks = to.par_chunks_mut(CHUNK).zip(add.par_chunks(CHUNK));
+    chunks.for_each(|(to, add)| {
+        for (to, &add) in to.iter_mut().zip(add) {
+            *to = add_scale * add;
+        }
+    });
     let to = MatMut::new(to, rows, cols);
     gemm(Threads::Pool, to, !add.is_empty(), scale, left, right);
 }

@@ -116,11 +116,9 @@ impl Decoder {
         self.with("head", |w| {
             linear_rows(&last, 1, d, w, None, Act::None, &mut logits)
         })?;
-        let largest = logits
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-        Ok(largest.map_or(0, |(id, _)| id as u32))
+        let largest = real::max(&logits);
+        let id = logits.iter().position(|&x| x == largest);
+        Ok(id.unwrap_or(0) as u32)
     }
 
     /// Sum of token and position rows for tokens at positions `from..`.

@@ -1,8 +1,9 @@
 //! The block of a record: its bytes, and whether they are as many as its header says.
 
 use super::record::{Damage, Place, Truncation};
+use super::search::raw_start;
 use super::source::Fault;
-use super::stream::{Codec, Stream};
+use super::stream::{Codec, SNIFF, Stream};
 
 /// How the reading of a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) struct Block {
     n_read: u64,
     /// Bytes promised.
     length: u64,
+    /// Most bytes to keep.
+    keep: usize,
     ending: Ending,
     /// Where the first byte lies.
     start: Place,
@@ -46,6 +49,7 @@ impl Block {
             payload: Vec::new(),
             n_read: 0,
             length,
+            keep,
             ending: Ending::Whole,
             start: stream.place(),
         };
@@ -93,22 +97,15 @@ impl Block {
         match (stream.codec(), self.ending) {
             (_, Ending::Cut) => self.settle_cut(stream, record),
             (Some(Codec::Raw), _) => self.settle_raw(stream, record),
-            (_, Ending::Short) => Ok(self.flag(
-                Truncation::Length,
-                record.offset,
-                format!(
-                    "the member ends {} bytes before the record does",
-                    self.missing()
-                ),
-            )),
+            (_, Ending::Short) => {
+                let n = self.missing();
+                let reason = format!("the member ends {n} bytes before the record does");
+                Ok(flag(Truncation::Length, record, reason))
+            }
             (_, Ending::Whole) => {
-                let at = stream.place();
-                stream.scan(false)?;
-                let reason = format!(
-                    "bytes that belong to no record follow the {} of this one",
-                    self.length
-                );
-                Ok(self.flag(Truncation::Length, at.offset, reason))
+                let room = self.room();
+                self.n_read += stream.scan_into(&mut self.payload, room)?;
+                Ok(self.relength(record))
             }
         }
     }
@@ -125,7 +122,7 @@ impl Block {
                 reason: "the member does not end where the next one begins".into(),
             }));
         }
-        Ok(self.flag(Truncation::EndOfInput, record.offset, reason))
+        Ok(flag(Truncation::EndOfInput, record, reason))
     }
 
     /// In raw text the length is all there is. When it is wrong the next record tells where this one ends.
@@ -137,37 +134,52 @@ impl Block {
         let found = stream.scan(is_at_start)?;
         let next = stream.place().offset;
         if found && next < end {
-            let kept = usize::try_from(next - start).unwrap_or(usize::MAX);
+            self.n_read = next - start;
+            let kept = usize::try_from(self.n_read).unwrap_or(usize::MAX);
             self.payload.truncate(kept);
-            trim_separator(&mut self.payload);
-            let reason = format!(
-                "the record says that {} bytes follow, the next record begins after {kept}",
-                self.length
-            );
-            return Ok(self.flag(Truncation::Length, record.offset, reason));
-        }
-        if self.ending == Ending::Short {
+        } else if self.ending == Ending::Short {
             let reason = format!(
                 "the file ends {} bytes before the record does",
                 self.missing()
             );
-            return Ok(self.flag(Truncation::EndOfInput, record.offset, reason));
+            return Ok(flag(Truncation::EndOfInput, record, reason));
+        } else {
+            stream.back_to(end);
+            if stream.place().offset == end {
+                let room = self.room();
+                stream.scan_into(&mut self.payload, room)?;
+            }
+            self.n_read = next - start;
         }
+        Ok(self.relength(record))
+    }
+
+    /// The block ends where the next record begins, whatever the header says.
+    fn relength(&mut self, record: Place) -> Verdict {
+        trim_separator(&mut self.payload);
         let reason = format!(
-            "{} bytes that belong to no record follow the {} of the one before",
-            next.saturating_sub(end),
-            self.length
+            "the record says that {} bytes follow, the next record begins after {}",
+            self.length, self.n_read
         );
-        Ok(self.flag(Truncation::Length, end, reason))
+        flag(Truncation::Length, record, reason)
+    }
+
+    /// Bytes that may still be kept.
+    fn room(&self) -> usize {
+        match self.is_over_limit() {
+            true => 0,
+            false => self.keep.saturating_sub(self.payload.len()),
+        }
     }
 
     fn missing(&self) -> u64 {
         self.length - self.n_read.min(self.length)
     }
+}
 
-    fn flag(&self, truncation: Truncation, offset: u64, reason: String) -> Verdict {
-        Verdict::Flagged(truncation, Damage { offset, reason })
-    }
+fn flag(truncation: Truncation, record: Place, reason: String) -> Verdict {
+    let offset = record.offset;
+    Verdict::Flagged(truncation, Damage { offset, reason })
 }
 
 /// Line ends that stand behind every WARC record. Where they are, what follows them is not part of the record.
@@ -175,8 +187,19 @@ const SEPARATOR_LINES: usize = 2;
 
 /// Whether the record ends here: by its separator, with its segment, or because another one begins.
 fn at_boundary(stream: &mut Stream) -> Result<bool, Fault> {
-    let blank = stream.skip_blank()?;
-    Ok(blank.is_end || blank.n_lines >= SEPARATOR_LINES || stream.at_record()?)
+    /// Separators are of two or four bytes.
+    const LOOK: usize = 8;
+    let bytes = stream.peek(LOOK)?;
+    let blank = bytes.iter().take_while(|byte| b"\r\n".contains(byte));
+    let (n_blank, n_lines) = blank.fold((0, 0), |(n, lines), &byte| {
+        (n + 1, lines + usize::from(byte == b'\n'))
+    });
+    let is_end = n_blank == bytes.len();
+    let ends = is_end || n_lines >= SEPARATOR_LINES || raw_start(stream.peek(SNIFF)?);
+    if ends {
+        stream.skip_blank()?;
+    }
+    Ok(ends)
 }
 
 /// Takes off the two line ends that stand between records.

@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn brotli_is_undone() {
         // One uncompressed meta-block of 6 bytes, then the empty last one (RFC 7932, section 9.2).
-        let packed = [&[0x0b, 0x02, 0x80][..], b"<html>", &[3]].concat();
+        let packed = [&[0x8b, 0x02, 0x80][..], b"<html>", &[3]].concat();
         check("Content-Encoding: br", &packed, b"<html>", None);
     }
 

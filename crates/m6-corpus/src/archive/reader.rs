@@ -127,7 +127,7 @@ impl Reader {
             let within = std::mem::take(&mut self.within);
             self.stream.skip(within)?;
         }
-        if self.stream.skip_blank()?.is_end {
+        if self.stream.skip_blank()? {
             self.stream.close();
             return Ok(Step::Again);
         }

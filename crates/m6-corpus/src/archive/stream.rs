@@ -31,15 +31,6 @@ pub(super) enum Codec {
     Zstd,
 }
 
-/// What lay between two records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Blank {
-    /// Line ends.
-    pub(super) n_lines: usize,
-    /// The segment ends behind them.
-    pub(super) is_end: bool,
-}
-
 /// The segments of a file, one open at a time.
 pub(super) struct Stream {
     source: Source,
@@ -221,29 +212,21 @@ impl Stream {
         Ok(skipped)
     }
 
-    /// Takes the line ends before a record.
-    pub(super) fn skip_blank(&mut self) -> Result<Blank, Fault> {
-        let mut n_lines = 0;
+    /// Takes the line ends before a record; true when the segment ends behind them.
+    pub(super) fn skip_blank(&mut self) -> Result<bool, Fault> {
         loop {
             let bytes = self.peek(1)?;
             if bytes.is_empty() {
-                return Ok(Blank {
-                    n_lines,
-                    is_end: true,
-                });
+                return Ok(true);
             }
             let n = bytes
                 .iter()
                 .take_while(|byte| b"\r\n".contains(byte))
                 .count();
             let is_all = n == bytes.len();
-            n_lines += memchr::memchr_iter(b'\n', bytes.get(..n).unwrap_or_default()).count();
             self.consume(n);
             if !is_all {
-                return Ok(Blank {
-                    n_lines,
-                    is_end: false,
-                });
+                return Ok(false);
             }
         }
     }
@@ -279,15 +262,37 @@ impl Stream {
             if at_line_start && self.at_record()? {
                 return Ok(true);
             }
-            let bytes = self.peek(1)?;
-            if bytes.is_empty() {
-                return Ok(false);
+            match self.line_piece()? {
+                (0, _) => return Ok(false),
+                (n, is_end) => {
+                    at_line_start = is_end;
+                    self.consume(n);
+                }
             }
-            let line_end = memchr::memchr(b'\n', bytes);
-            let n = line_end.map_or(bytes.len(), |n| n + 1);
-            at_line_start = line_end.is_some();
-            self.consume(n);
         }
+    }
+
+    /// The same from inside a line, keeping the first `room` bytes of what lies before; gives how many lie there.
+    pub(super) fn scan_into(&mut self, out: &mut Vec<u8>, room: usize) -> Result<u64, Fault> {
+        let (mut passed, mut room) = (0, room);
+        loop {
+            let (n, is_end) = self.line_piece()?;
+            let kept = n.min(room);
+            out.extend_from_slice(self.peek(n)?.get(..kept).unwrap_or_default());
+            room -= kept;
+            self.consume(n);
+            passed += n as u64;
+            if n == 0 || is_end && self.at_record()? {
+                return Ok(passed);
+            }
+        }
+    }
+
+    /// Bytes up to the end of the line, or of what is decoded; true when the line ends there.
+    fn line_piece(&mut self) -> Result<(usize, bool), Fault> {
+        let bytes = self.peek(1)?;
+        let line_end = memchr::memchr(b'\n', bytes);
+        Ok((line_end.map_or(bytes.len(), |n| n + 1), line_end.is_some()))
     }
 
     /// A record begins here: raw bytes from here on may be read again.

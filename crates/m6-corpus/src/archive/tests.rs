@@ -275,7 +275,8 @@ fn shared() -> Option<PathBuf> {
 
 /// File, records, damage rows.
 const REAL: [(&str, usize, usize); 26] = [
-    ("cc_net__sample.warc.txt", 4, 0),
+    // Made by hand: no record has the length it says.
+    ("cc_net__sample.warc.txt", 4, 4),
     ("dolma__sample-0000.warc.gz", 48, 0),
     ("jwarc__cc.warc.gz", 1, 0),
     ("jwarc__gzip_extra_sl.warc.gz", 1, 0),

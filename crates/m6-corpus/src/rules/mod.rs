@@ -18,6 +18,7 @@ pub mod signals;
 pub mod split;
 
 mod fold;
+mod hash;
 mod sealed;
 
 #[cfg(test)]

@@ -206,7 +206,8 @@ fn the_truth_stands_in_the_pages() {
                     row.url
                 );
                 let picture = &records[&image.src];
-                let header = m6_image::header(&picture.payload, &m6_image::Limits::default()).unwrap();
+                let header =
+                    m6_image::header(&picture.payload, &m6_image::Limits::default()).unwrap();
                 assert_eq!((header.width, header.height), (72, 72));
             }
             if row.kind == "nul" && row.text.contains('，') {

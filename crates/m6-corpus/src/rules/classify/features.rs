@@ -1,9 +1,8 @@
 //! A text as buckets of hashed character n-grams.
 
-use m6_store::rng::mix64;
-
 use super::Shape;
 use crate::rules::fold::fold;
+use crate::rules::hash::extend;
 
 /// Stands before and behind the text, so that how it begins and ends is a feature.
 const EDGE: char = '\u{2}';
@@ -18,10 +17,10 @@ pub(super) struct Features {
 impl Features {
     pub(super) fn of(text: &str, shape: &Shape) -> Self {
         let visible = text.chars().filter_map(fold).take(shape.max_chars as usize);
-        let mut chars: Vec<u64> = vec![u64::from(u32::from(EDGE))];
-        chars.extend(visible.map(|c| u64::from(u32::from(c))));
+        let mut chars: Vec<u32> = vec![u32::from(EDGE)];
+        chars.extend(visible.map(|c| u32::from(c)));
         let is_empty = chars.len() == 1;
-        chars.push(u64::from(u32::from(EDGE)));
+        chars.push(u32::from(EDGE));
         let mut buckets = Vec::new();
         if !is_empty {
             buckets.reserve(chars.len() * (shape.max_n - shape.min_n + 1) as usize);
@@ -40,12 +39,12 @@ impl Features {
 
 /// Adds the n-grams that begin a tail of the text.
 #[inline]
-fn push(buckets: &mut Vec<u32>, tail: &[u64], shape: &Shape) {
+fn push(buckets: &mut Vec<u32>, tail: &[u32], shape: &Shape) {
     let mut hash = 0;
     for (n, c) in (1..=shape.max_n).zip(tail) {
-        hash = mix64(hash, *c);
+        hash = extend(hash, *c);
         // An edge alone says nothing.
-        if n >= shape.min_n && (n > 1 || *c != u64::from(u32::from(EDGE))) {
+        if n >= shape.min_n && (n > 1 || *c != u32::from(EDGE)) {
             buckets.push((hash >> (64 - shape.bits)) as u32);
         }
     }

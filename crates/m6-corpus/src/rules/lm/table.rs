@@ -4,7 +4,7 @@
 //! KenLM's probing tables). Two n-grams are mistaken for one another about once in 2^31 look-ups; the steps cost less than 0.1 % of
 //! a perplexity.
 
-use m6_store::rng::mix64;
+use crate::rules::hash;
 
 /// Steps of a logarithm.
 const STEPS: f64 = 2048.0;
@@ -14,13 +14,13 @@ const SEED: u64 = 0x6d36_2d6c_6d2d_3031;
 /// The hash of one id; [`extend`] it by the ids before it, nearest first.
 #[inline]
 pub(super) fn start(id: u16) -> u64 {
-    mix64(SEED, u64::from(id))
+    hash::extend(SEED, u32::from(id))
 }
 
 /// The hash of an n-gram with one more id before it.
 #[inline]
 pub(super) fn extend(hash: u64, previous: u16) -> u64 {
-    mix64(hash, u64::from(previous))
+    hash::extend(hash, u32::from(previous))
 }
 
 /// Packs a probability and a back-off weight, both in 0..=1; 0 becomes 2^-32.

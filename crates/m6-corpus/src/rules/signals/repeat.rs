@@ -1,6 +1,6 @@
 //! How much of a text repeats itself, by character n-grams (after Gopher's rules, which count words).
 
-use m6_store::rng::mix64;
+use crate::rules::hash;
 
 /// Characters looked at, from the start; a text that repeats itself does so early, and the memory stays bounded.
 pub const MAX_CHARS: usize = 1 << 20;
@@ -115,7 +115,7 @@ fn extend(places: &mut Vec<Place>, chars: &[u32], n: usize) {
         let Some(next) = chars.get(place.at as usize + n - 1) else {
             return false;
         };
-        place.hash = mix64(place.hash, u64::from(*next));
+        place.hash = hash::extend(place.hash, *next);
         true
     });
 }

@@ -58,6 +58,15 @@ fn reference(from: &str, out: &mut String) -> usize {
     let reference = end.and_then(|end| from.get(..=end)).unwrap_or_default();
     let decoded = html_escape::decode_html_entities(reference);
     if reference.is_empty() || decoded == reference {
+        // The number of no character shows nothing.
+        let number = reference.strip_prefix("&#").unwrap_or_default();
+        let is_number = number.len() > 1
+            && number
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit() || b == b'x' || b == b';');
+        if is_number {
+            return reference.len();
+        }
         out.push('&');
         return 1;
     }

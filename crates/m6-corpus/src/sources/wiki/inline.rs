@@ -191,11 +191,13 @@ fn picture(name: &str, options: &str, pictures: &mut Vec<WikiPicture>, depth: us
             .iter()
             .find_map(|key| option.strip_prefix(key));
         if let Some(alt) = alt {
-            picture.alt = Some(format_line(&links(alt, &mut inner, depth + 1)).replace(MARK, ""))
-                .filter(|alt| !alt.is_empty());
+            picture.alt = Some(format_line(
+                &links(alt, &mut inner, depth + 1).replace(MARK, ""),
+            ))
+            .filter(|alt| !alt.is_empty());
         } else if !is_layout(&small) {
             // The last text counts, as in MediaWiki.
-            let caption = format_line(&links(option, &mut inner, depth + 1)).replace(MARK, "");
+            let caption = format_line(&links(option, &mut inner, depth + 1).replace(MARK, ""));
             picture.caption = Some(caption).filter(|caption| !caption.is_empty());
         }
     }

@@ -3,8 +3,8 @@
 
     python3 -m venv .venv && .venv/bin/pip install opencc
     cargo build --release
-    .venv/bin/python bench/opencc.py --shared ../shared --configs t2s,s2t --mb 64 --rounds 5
-    .venv/bin/python bench/opencc.py --shared ../shared --cases [--tables DIR]
+    .venv/bin/python bench/normalize.py --shared ../shared --configs t2s,s2t --mb 64 --rounds 5
+    .venv/bin/python bench/normalize.py --shared ../shared --cases [--tables DIR]
 
 The text is real (poems, questions and answers, news), repeated to the size asked for; t2* and tw2*/hk2* read traditional text, s2* simplified.
 m6 is timed as a process from start to end, the package only while it converts (its dictionaries are loaded before); both in seconds of the processor,

@@ -1,7 +1,8 @@
 //! Scaling by the SIMD resizer: the triangle filter, widened when shrinking so that nothing is skipped.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use m6_image::Rgb8;
 
 use super::Refusal;
@@ -34,22 +35,21 @@ pub(super) fn scale(
     let side = |length: usize| {
         u32::try_from(length).map_err(|_| refused(format!("a side of {length} pixels")))
     };
-    let source = ImageRef::new(
-        side(image.width)?,
-        side(image.height)?,
-        &image.data,
-        PixelType::U8x3,
-    )
-    .map_err(|error| refused(error.to_string()))?;
-    let mut target = Image::new(side(width)?, side(height)?, PixelType::U8x3);
+    // Typed views: the untyped ones would compile the resizer for all thirteen pixel types.
+    let source =
+        TypedImageRef::<U8x3>::from_buffer(side(image.width)?, side(image.height)?, &image.data)
+            .map_err(|error| refused(error.to_string()))?;
+    let mut bytes = vec![0; width * height * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(side(width)?, side(height)?, &mut bytes)
+        .map_err(|error| refused(error.to_string()))?;
     let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     if let Some(window) = window {
         options = options.crop(window.x, window.y, window.width, window.height);
     }
     Resizer::new()
-        .resize(&source, &mut target, &options)
+        .resize_typed(&source, &mut target, &options)
         .map_err(|error| refused(error.to_string()))?;
-    Rgb8::from_hwc(width, height, target.into_vec()).map_err(Refusal::Decode)
+    Rgb8::from_hwc(width, height, bytes).map_err(Refusal::Decode)
 }
 
 /// The picture with its longer side at most `side` pixels; `None` when it is no larger already.

@@ -305,14 +305,17 @@ fn page_of_item(item: sources::Item) -> Option<Found> {
             source: damage.place.to_string(),
             page: Err(damage.reason),
         }),
-        sources::Item::Doc(doc) => doc.html.map(|html| Found {
-            source: doc.id,
-            page: Ok(Raw {
-                url: doc.url,
-                charset: html.charset,
-                bytes: html.bytes,
-            }),
-        }),
+        sources::Item::Doc(doc) => {
+            let sources::RawDoc { id, url, html, .. } = *doc;
+            html.map(|html| Found {
+                source: id,
+                page: Ok(Raw {
+                    url,
+                    charset: html.charset,
+                    bytes: html.bytes,
+                }),
+            })
+        }
     }
 }
 

@@ -117,11 +117,6 @@ impl<W: Write + Send> DocWriter<W> {
         ])
     }
 
-    /// Records written so far.
-    pub fn n_rows(&self) -> u64 {
-        self.0.n_rows()
-    }
-
     /// Ends the table and gives the output back.
     ///
     /// # Errors

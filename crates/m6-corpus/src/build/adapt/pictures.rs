@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::build::config::PicturesConfig;
+use crate::fetch::member_names;
 use crate::pictures::{self, Fingerprint, Prepare, WEB_LIMITS};
 use crate::sources::Members;
 
@@ -75,8 +76,14 @@ impl Shelf {
         Ok(Self(Members::open(paths, limit)?))
     }
 
-    /// The bytes of a picture: by its address as written, by the path of the address, then by its file name.
+    /// The bytes of a picture: as `m6 corpus fetch` names it, by its address as written, by the path of the address, then
+    /// by its file name.
     pub fn find(&self, address: &str) -> Option<Vec<u8>> {
+        if address.contains("://")
+            && let Some(bytes) = member_names(address).find_map(|name| self.0.get(&name))
+        {
+            return Some(bytes);
+        }
         let path = path_of(address);
         let decoded = percent_decoded(path);
         let file = decoded.rsplit('/').next().unwrap_or_default();
@@ -132,12 +139,15 @@ mod tests {
         };
         put("img/图.jpg");
         put("b.png");
+        let fetched = format!("{}.png", crate::fetch::key_of("http://a.cn/b.png?v=2"));
+        put(&fetched);
         let shelf = Shelf::open(&[dir.path().to_owned()], 1 << 20).expect("opens");
         for (address, expected) in [
             ("img/图.jpg", Some("img/图.jpg")),
             ("http://a.cn/img/%E5%9B%BE.jpg?x=1", Some("img/图.jpg")),
             ("/img/%E5%9B%BE.jpg#f", Some("img/图.jpg")),
             ("https://c.cn/deep/b.png", Some("b.png")),
+            ("https://a.cn/b.png?v=2", Some(&*fetched)),
             ("http://a.cn", None),
             ("%", None),
             ("http://a.cn/../../etc/passwd", None),

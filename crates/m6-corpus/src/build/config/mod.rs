@@ -108,7 +108,7 @@ impl Default for NormalizeConfig {
 pub struct RulesConfig {
     /// Rule pack of every source that names none: `default`, `m6`, `wudao`, `wukong`, or `none`.
     pub pack: String,
-    /// Rule pack of captions of image-text pairs (`wukong`).
+    /// Rule pack of pictures and captions of image-text pairs (`default`; `wukong` asks for sides of 200 pixels).
     pub pairs: String,
     /// Thresholds changed by rule name.
     pub thresholds: std::collections::BTreeMap<String, f64>,
@@ -120,7 +120,7 @@ impl Default for RulesConfig {
     fn default() -> Self {
         Self {
             pack: String::from("default"),
-            pairs: String::from("wukong"),
+            pairs: String::from("default"),
             thresholds: std::collections::BTreeMap::new(),
             off: Vec::new(),
         }

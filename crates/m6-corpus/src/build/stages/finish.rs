@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use m6_store::atomic::DirCommit;
+use m6_store::rng::mix64;
 
 use super::super::config::Config;
 use super::super::context::{Context, Made, Side};
@@ -14,14 +15,14 @@ use super::super::inputs::{Hashes, expand};
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::lines::alive_of;
 use super::{lines, part_name, rows, signals};
-use crate::dedup::shingle::{strip, windows};
+use crate::dedup::shingle::{MAX_SHINGLE, strip, windows};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
 
 /// Finishing texts.
 pub const STAGE: Stage = Stage {
     name: "finish",
-    version: 1,
+    version: 2,
 };
 /// The table: the records of a shard that came so far, in order of row.
 pub const NAME: &str = "final.parquet";
@@ -109,13 +110,8 @@ impl Evaluation {
     }
 
     fn add(&mut self, text: &str) {
-        let (mut stripped, mut found) = (String::new(), Vec::new());
-        strip(text, &mut stripped);
-        // A text shorter than a window would make every mention of a short name an overlap.
-        if stripped.chars().nth(WINDOW - 1).is_some() {
-            windows(&stripped, WINDOW, &mut found);
-            self.windows.extend(found);
-        }
+        // A text shorter than a window adds none: every mention of a short name would be an overlap.
+        self.windows.extend(long_windows(text));
     }
 
     /// Windows of a text that stand in an evaluation set too.
@@ -123,14 +119,22 @@ impl Evaluation {
         if self.windows.is_empty() {
             return 0;
         }
-        let (mut stripped, mut found) = (String::new(), Vec::new());
-        strip(text, &mut stripped);
-        if stripped.chars().nth(WINDOW - 1).is_none() {
-            return 0;
-        }
-        windows(&stripped, WINDOW, &mut found);
+        let found = long_windows(text);
         found.iter().filter(|window| self.windows.contains(window)).count() as u64
     }
+}
+
+/// Hashes of every window of [`WINDOW`] characters of a text without its white space: each is put together from three windows of
+/// [`MAX_SHINGLE`] characters, which cover it.
+fn long_windows(text: &str) -> Vec<u64> {
+    let (mut stripped, mut short) = (String::new(), Vec::new());
+    strip(text, &mut stripped);
+    let n_chars = windows(&stripped, MAX_SHINGLE, &mut short);
+    let last = WINDOW - MAX_SHINGLE;
+    let n_windows = (n_chars + 1).saturating_sub(WINDOW);
+    let parts = short.iter().zip(short.iter().skip(MAX_SHINGLE)).zip(short.iter().skip(last));
+    let long = parts.map(|((first, second), third)| mix64(mix64(*first, *second), *third));
+    long.take(n_windows).collect()
 }
 
 /// Runs the stage over every shard.

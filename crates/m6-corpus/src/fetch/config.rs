@@ -110,10 +110,10 @@ impl Config {
     /// [`Error::Config`] naming the first setting that cannot be followed and what is expected.
     pub fn validate(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::Config(format!("fetch: {what}")));
-        let is_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte == b'-';
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if !self.token().bytes().all(is_word) || self.token().is_empty() {
             return wrong(format!(
-                "user_agent starts with a name of letters, '-' and '_' (as \"my-crawler/1.0 (+https://...)\"), got \"{}\"",
+                "user_agent starts with a name of letters, digits, '-' and '_' (as \"my-crawler/1.0 (+https://...)\"), got \"{}\"",
                 self.user_agent.escape_debug()
             ));
         }

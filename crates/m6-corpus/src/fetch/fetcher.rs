@@ -59,6 +59,12 @@ impl Fetcher {
         &self.config
     }
 
+    /// What the cache holds of an address, fresh or not; nothing is asked.
+    pub fn cached(&self, address: &str) -> Option<Fetched> {
+        let held = self.cache.as_ref()?.get(address, self.config.max_bytes)?;
+        Some(held.into_fetched())
+    }
+
     /// Tries one address once, waiting for its host's turn.
     pub(super) fn once(&self, address: &str) -> std::result::Result<Fetched, Stop> {
         let mut url = target::parse(address, &self.config)?;
@@ -67,7 +73,9 @@ impl Fetcher {
         let held = cache.and_then(|cache| cache.get(address, self.config.max_bytes));
         let held = match held {
             Some(held) if held.is_fresh(now, self.config.cache_fresh) => {
-                return Ok(held.into_fetched());
+                let fetched = held.into_fetched();
+                self.check_type(fetched.mime.as_deref())?;
+                return Ok(fetched);
             }
             held => held,
         };
@@ -114,14 +122,7 @@ impl Fetcher {
     ) -> std::result::Result<Fetched, Stop> {
         self.check_consent(&reply)?;
         let (mime, charset) = content_type(reply.header("content-type").unwrap_or_default());
-        let types = &self.config.types;
-        // A server that names no type may still send a picture; the decoder goes by content.
-        if let Some(mime) = mime.as_deref()
-            && !types.is_empty()
-            && !types.iter().any(|wanted| mime.starts_with(wanted.as_str()))
-        {
-            return Err(Refusal::lasting(Rule::Type, mime).into());
-        }
+        self.check_type(mime.as_deref())?;
         let text = |name| reply.header(name).map(str::to_owned);
         let validators = Validators {
             etag: text("etag"),
@@ -138,6 +139,19 @@ impl Fetcher {
             cache.put(address, &fetched, validators, now)?;
         }
         Ok(fetched)
+    }
+
+    /// Whether a type is among the wanted ones; a server that names none may still send a picture.
+    fn check_type(&self, mime: Option<&str>) -> std::result::Result<(), Refusal> {
+        let types = &self.config.types;
+        match mime {
+            Some(mime)
+                if !types.is_empty() && !types.iter().any(|t| mime.starts_with(t.as_str())) =>
+            {
+                Err(Refusal::lasting(Rule::Type, mime))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the owner's headers leave the work to us.

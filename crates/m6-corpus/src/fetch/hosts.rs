@@ -75,7 +75,8 @@ impl Hosts {
         let mut known = lock(&known);
         let keep = |verdict: &Verdict| match verdict {
             Verdict::Rules(_) => ROBOTS_FRESH,
-            Verdict::Unreachable(_) => seconds(config.backoff),
+            // Half of the back-off: the earliest moment at which an address is tried again.
+            Verdict::Unreachable(_) => seconds(config.backoff / 2.0),
         };
         let verdict = match &*known {
             Some((at, verdict)) if at.elapsed() < keep(verdict) => verdict.clone(),

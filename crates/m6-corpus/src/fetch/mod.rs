@@ -12,9 +12,11 @@
 mod address;
 mod cache;
 mod client;
+mod collect;
 mod config;
 mod fetcher;
 mod hosts;
+mod list;
 mod optout;
 mod outcome;
 mod queue;
@@ -22,8 +24,10 @@ mod robots;
 mod target;
 
 pub use address::is_public;
+pub use collect::{Collected, PICTURES, collect, key_of, member_names};
 pub use config::{Config, Network};
 pub use fetcher::Fetcher;
+pub use list::List;
 pub use optout::forbids as opt_out_forbids;
 pub use outcome::{Fetched, Outcome, Refusal, Rule, Summary};
 pub use robots::Robots;

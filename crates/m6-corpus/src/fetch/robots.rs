@@ -111,8 +111,10 @@ impl Robots {
 }
 
 /// The product token of a `User-agent` value: `m6-corpus` of `m6-corpus/1.0`.
+///
+/// The RFC knows no digits in it, but many crawlers have some (`MJ12bot`), and files name them so.
 fn product(value: &str) -> &str {
-    let end = value.find(|c: char| !(c.is_ascii_alphabetic() || c == '_' || c == '-'));
+    let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
     &value[..end.unwrap_or(value.len())]
 }
 

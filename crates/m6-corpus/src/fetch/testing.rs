@@ -141,7 +141,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, say: &(dyn Fn(&Asked) -> Answer)) {
+fn serve(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, say: &dyn Fn(&Asked) -> Answer) {
     let mut head = Vec::new();
     let mut piece = [0u8; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {

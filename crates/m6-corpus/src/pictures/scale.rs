@@ -17,6 +17,9 @@ pub(super) struct Window {
 }
 
 /// `window` of the picture (all of it when `None`) at `width` x `height` pixels, at least 1 each.
+///
+/// A window is what scaling the whole picture and cutting afterwards would give: pixels at its edge are mixed with
+/// what lies just beyond.
 pub(super) fn scale(
     image: &Rgb8,
     window: Option<Window>,
@@ -142,7 +145,11 @@ mod tests {
             })
         };
         let middle = scale(&image, window(10.0, 10.0), 5, 5).unwrap();
-        assert_eq!(middle, Rgb8::filled(5, 5, [0, 0, 255]));
+        for (at, pixel) in middle.data.chunks_exact(3).enumerate() {
+            // The filter of a pixel at the edge reaches an eighth of its weight beyond the window.
+            let red = if matches!(at % 5, 0 | 4) { 32 } else { 0 };
+            assert_eq!(pixel, [red, 0, 255 - red], "pixel {at}");
+        }
         assert_eq!(
             scale(&image, window(25.0, 10.0), 5, 5).unwrap_err().kind(),
             "prepare"

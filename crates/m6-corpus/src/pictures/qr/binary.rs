@@ -1,4 +1,4 @@
-//! Dark and light, against the neighbourhood's mean: lighting may change across the picture.
+//! Dark and light, against the neighbourhood: lighting may change across the picture.
 
 use crate::pictures::scale::Gray;
 
@@ -6,7 +6,7 @@ use crate::pictures::scale::Gray;
 const MIN_SIDE: usize = 25;
 /// The neighbourhood is this part of the longer side: larger than a finder pattern's core in a code that fills the picture.
 const WINDOW_PART: usize = 4;
-/// Dark is below this share (of 64) of the mean.
+/// Surely dark is below this share (of 64) of the mean.
 const DARK_SHARE: u64 = 58;
 
 /// One bit a pixel.
@@ -18,48 +18,29 @@ pub(super) struct Binary {
 
 impl Binary {
     /// `None` for a picture too small for a code.
+    ///
+    /// What is well below the mean of its neighbourhood is dark at first; then the limit moves to the middle between the
+    /// means of dark and light, as half-covered pixels at the edges would make dark modules wide on white paper.
     pub(super) fn of(gray: &Gray) -> Option<Self> {
         let (width, height) = (gray.width, gray.height);
         if width.min(height) < MIN_SIDE || gray.data.len() != width * height {
             return None;
         }
         let half = width.max(height) / WINDOW_PART / 2;
-        let mut dark = vec![false; width * height];
-        // Sums of each column over the rows of the window, moved down a row at a time.
-        let mut columns = vec![0u32; width];
-        let mut sums = vec![0u32; width + 1];
-        let (mut top, mut bottom) = (0, 0);
-        for y in 0..height {
-            let (first, end) = (y.saturating_sub(half), (y + half + 1).min(height));
-            while bottom < end {
-                let row = &gray.data[bottom * width..(bottom + 1) * width];
-                for (sum, &value) in columns.iter_mut().zip(row) {
-                    *sum += u32::from(value);
-                }
-                bottom += 1;
-            }
-            while top < first {
-                let row = &gray.data[top * width..(top + 1) * width];
-                for (sum, &value) in columns.iter_mut().zip(row) {
-                    *sum -= u32::from(value);
-                }
-                top += 1;
-            }
-            let mut total = 0;
-            for (sum, &column) in sums[1..].iter_mut().zip(&columns) {
-                total += column;
-                *sum = total;
-            }
-            let n_rows = (end - first) as u64;
-            let row = &gray.data[y * width..(y + 1) * width];
-            let marks = &mut dark[y * width..(y + 1) * width];
-            for (x, (mark, &value)) in marks.iter_mut().zip(row).enumerate() {
-                let (left, right) = (x.saturating_sub(half), (x + half + 1).min(width));
-                let sum = u64::from(sums[right] - sums[left]);
-                let n_pixels = n_rows * (right - left) as u64;
-                *mark = u64::from(value) * 64 * n_pixels < sum * DARK_SHARE;
-            }
-        }
+        let all = Sums::of(width, half, gray.data.iter().map(|&value| u32::from(value)));
+        let first: Vec<bool> = all.map(&gray.data, |value, sum, n_pixels, _| {
+            value * n_pixels * 64 < sum * DARK_SHARE
+        });
+        let dark_values = gray.data.iter().zip(&first);
+        let dark_values = dark_values.map(|(&value, &dark)| u32::from(value) * u32::from(dark));
+        let dark_sums = Sums::of(width, half, dark_values);
+        let counts = Sums::of(width, half, first.iter().map(|&dark| u32::from(dark)));
+        let dark = all.map(&gray.data, |value, sum, n_pixels, window| {
+            let (dark_sum, n_dark) = (dark_sums.at(window), counts.at(window));
+            let (light_sum, n_light) = (sum - dark_sum, n_pixels - n_dark);
+            // value < (dark_sum / n_dark + light_sum / n_light) / 2; never true without dark or without light.
+            2 * value * n_dark * n_light < dark_sum * n_light + light_sum * n_dark
+        });
         Some(Self {
             width,
             height,
@@ -84,15 +65,77 @@ impl Binary {
     }
 }
 
+/// Left, right, top and bottom of a part of a picture, ends excluded.
+type Window = [usize; 4];
+
+/// Sums of everything above and to the left, for sums over windows. They may wrap: the differences do not.
+struct Sums {
+    width: usize,
+    height: usize,
+    /// Half of a window's side.
+    half: usize,
+    /// `(width + 1) * (height + 1)`, the first row and column 0.
+    table: Vec<u32>,
+}
+
+impl Sums {
+    fn of(width: usize, half: usize, values: impl ExactSizeIterator<Item = u32>) -> Self {
+        let height = values.len() / width;
+        let stride = width + 1;
+        let mut table = vec![0u32; stride * (height + 1)];
+        let mut row_sum = 0u32;
+        for (at, value) in values.enumerate() {
+            let (x, y) = (at % width, at / width);
+            row_sum = if x == 0 { value } else { row_sum.wrapping_add(value) };
+            table[(y + 1) * stride + x + 1] = table[y * stride + x + 1].wrapping_add(row_sum);
+        }
+        Self {
+            width,
+            height,
+            half,
+            table,
+        }
+    }
+
+    fn at(&self, [left, right, top, bottom]: Window) -> u64 {
+        let stride = self.width + 1;
+        let corner = |x: usize, y: usize| self.table[y * stride + x];
+        let below = corner(right, bottom).wrapping_sub(corner(left, bottom));
+        let above = corner(right, top).wrapping_sub(corner(left, top));
+        u64::from(below.wrapping_sub(above))
+    }
+
+    /// What `judge` says of each pixel, given its value and the sum, the pixels and the bounds of its neighbourhood.
+    fn map(&self, data: &[u8], judge: impl Fn(u64, u64, u64, Window) -> bool) -> Vec<bool> {
+        let mut out = Vec::with_capacity(data.len());
+        for (y, row) in data.chunks_exact(self.width).enumerate() {
+            let (top, bottom) = (
+                y.saturating_sub(self.half),
+                (y + self.half + 1).min(self.height),
+            );
+            for (x, &value) in row.iter().enumerate() {
+                let (left, right) = (
+                    x.saturating_sub(self.half),
+                    (x + self.half + 1).min(self.width),
+                );
+                let window = [left, right, top, bottom];
+                let n_pixels = ((right - left) * (bottom - top)) as u64;
+                out.push(judge(u64::from(value), self.at(window), n_pixels, window));
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn dark_is_relative_to_the_neighbourhood() {
-        // A ramp of light from left to right, with squares of half the light on it.
+        // Twice the light at the right as at the left, with squares of half the light on it.
         let (width, height) = (200, 60);
-        let light = |x: usize| 40 + x;
+        let light = |x: usize| 100 + x / 2;
         let is_square = |x: usize, y: usize| x % 40 >= 30 && (20..30).contains(&y);
         let data = (0..width * height)
             .map(|at| {

@@ -8,6 +8,8 @@ const ROW_STEP: usize = 2;
 const MAX_CANDIDATES: usize = 512;
 /// How far a run may be from its length, in modules.
 const TOLERANCE: f32 = 0.6;
+/// The same for the core, whose both edges may be off.
+const CORE_TOLERANCE: f32 = 1.2;
 /// A line is walked in steps of this many pixels.
 const STEP: f32 = 0.5;
 
@@ -57,7 +59,7 @@ fn module_of(runs: [f32; 5]) -> Option<f32> {
     let [a, b, core, c, d] = runs;
     let is_finder = module >= 1.0
         && [a, b, c, d].into_iter().all(|run| near(run, 1.0))
-        && (core - 3.0 * module).abs() <= 1.5 * module;
+        && (core - 3.0 * module).abs() <= CORE_TOLERANCE * module;
     is_finder.then_some(module)
 }
 

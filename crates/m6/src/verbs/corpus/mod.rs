@@ -4,9 +4,11 @@ pub mod build;
 pub mod dedup;
 pub mod diff;
 pub mod extract;
+pub mod fetch;
 pub mod normalize;
 pub mod read;
 pub mod why;
+pub mod world;
 
 use crate::cli::Common;
 use crate::error::Result;
@@ -26,10 +28,14 @@ pub enum CorpusVerb {
     Read(read::ReadArgs),
     /// Title, text, blocks and pictures of pages.
     Extract(extract::ExtractArgs),
+    /// Pictures of a list of addresses, off the web, politely.
+    Fetch(fetch::FetchArgs),
     /// Script conversion and cleaning, line by line from stdin.
     Normalize(normalize::NormalizeArgs),
     /// Near-duplicate clusters of a JSONL file.
     Dedup(dedup::DedupArgs),
+    /// The sample world as web archives, with what is true of every record.
+    World(world::WorldArgs),
 }
 
 /// Runs the verb.
@@ -40,7 +46,9 @@ pub fn run(verb: &CorpusVerb, common: &Common, terminal: &Terminal) -> Result<()
         CorpusVerb::Diff(args) => diff::run(args, common, terminal),
         CorpusVerb::Read(args) => read::run(args, common, terminal),
         CorpusVerb::Extract(args) => extract::run(args, common, terminal),
+        CorpusVerb::Fetch(args) => fetch::run(args, common, terminal),
         CorpusVerb::Normalize(args) => normalize::run(args, common, terminal),
         CorpusVerb::Dedup(args) => dedup::run(args, common, terminal),
+        CorpusVerb::World(args) => world::run(args, common, terminal),
     }
 }

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Decode, scale to 256 (shorter side), encode at quality 95 with 4:2:0: m6 beside img2dataset's resizer.
 
-One thread each, the same pictures, in turns within one run; prints a line of JSON. Needs img2dataset in the Python that runs it:
+One thread each, the same pictures, in turns within one run; prints a line of JSON: rates, sizes, and how far our copies are from theirs
+(PSNR in dB of the decoded pixels, where both have the same size). Needs img2dataset in the Python that runs it:
 
+    python3 -m venv venv && venv/bin/pip install img2dataset
     cargo build --release -p m6-corpus --example prepare_pictures
     venv/bin/python bench/pictures.py --tar ../shared/data/flickr8k-cn/train-original-size.tar \
         --bin target/release/examples/prepare_pictures
@@ -19,17 +21,22 @@ import tempfile
 import time
 
 import cv2
+import numpy as np
 from img2dataset.resizer import Resizer
 
 
-def theirs(pictures, seconds):
-    resizer = Resizer(
+def resizer_of_img2dataset():
+    return Resizer(
         image_size=256,
         resize_mode="keep_ratio",
         resize_only_if_bigger=True,
         encode_quality=95,
         encode_format="jpg",
     )
+
+
+def theirs(pictures, seconds):
+    resizer = resizer_of_img2dataset()
     n, refused, n_bytes, start = 0, 0, 0, time.monotonic()
     while time.monotonic() - start < seconds:
         for picture in pictures:
@@ -46,6 +53,23 @@ def theirs(pictures, seconds):
 def ours(binary, folder, seconds, *more):
     done = subprocess.run([binary, folder, str(seconds), *more], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
+
+
+def psnr_of(pictures, folder):
+    """PSNR of each of our copies against theirs; pictures whose sizes differ are counted apart."""
+    resizer, values, n_other_size = resizer_of_img2dataset(), [], 0
+    for at, picture in enumerate(pictures):
+        encoded, *_, error = resizer(io.BytesIO(picture))
+        path = os.path.join(folder, f"{at:06}.jpg")
+        if error or not os.path.exists(path):
+            continue
+        theirs, ours = cv2.imdecode(np.frombuffer(encoded, np.uint8), 1), cv2.imread(path)
+        if theirs.shape != ours.shape:
+            n_other_size += 1
+            continue
+        mse = np.mean((theirs.astype(np.float64) - ours.astype(np.float64)) ** 2)
+        values.append(10 * np.log10(255.0**2 / max(mse, 1e-9)))
+    return values, n_other_size
 
 
 def main():
@@ -66,6 +90,9 @@ def main():
             runs["m6"].append(ours(arguments.bin, folder, arguments.seconds))
             runs["img2dataset"].append(theirs(pictures, arguments.seconds))
             runs["m6_look"].append(ours(arguments.bin, folder, arguments.seconds, "look"))
+        with tempfile.TemporaryDirectory() as copies:
+            ours(arguments.bin, folder, 0, "write", copies)
+            psnr, n_other_size = psnr_of(pictures, copies)
     rate = {name: statistics.median(run["pictures"] / run["seconds"] for run in of) for name, of in runs.items()}
     size = {name: of[0]["mean_bytes"] for name, of in runs.items()}
     print(
@@ -76,6 +103,8 @@ def main():
                 "speed_ratio": round(rate["m6"] / rate["img2dataset"], 3),
                 "mean_bytes": {name: round(value) for name, value in size.items()},
                 "size_ratio": round(size["m6"] / size["img2dataset"], 4),
+                "psnr_db": {"median": round(statistics.median(psnr), 1), "least": round(min(psnr), 1)} if psnr else None,
+                "other_size": n_other_size,
                 "refused": {name: of[0]["refused"] for name, of in runs.items()},
             }
         )

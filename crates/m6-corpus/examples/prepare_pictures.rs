@@ -1,9 +1,11 @@
-//! Speed of the picture path on one thread: `prepare_pictures FOLDER SECONDS [look]` prints one line of JSON.
+//! Speed of the picture path on one thread: `prepare_pictures FOLDER SECONDS [look|write DIR]` prints one line of JSON.
 //!
-//! `bench/pictures.py` runs it beside img2dataset's resizer. With `look` the numbers and the decision are taken as well.
+//! `bench/pictures.py` runs it beside img2dataset's resizer. With `look` the numbers and the decision are taken as well;
+//! with `write` each copy is written once, for comparing them.
 
 #![allow(clippy::print_stdout)]
 
+use std::path::Path;
 use std::time::Instant;
 
 use m6_corpus::pictures::{Prepare, Rules, WEB_LIMITS, look, prepare};
@@ -11,7 +13,7 @@ use m6_corpus::pictures::{Prepare, Rules, WEB_LIMITS, look, prepare};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, seconds, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: prepare_pictures FOLDER SECONDS [look]".into());
+        return Err("usage: prepare_pictures FOLDER SECONDS [look|write DIR]".into());
     };
     let (seconds, with_look) = (
         seconds.parse::<f64>()?,
@@ -26,6 +28,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err(format!("{folder} holds no files").into());
     }
     let (how, rules) = (Prepare::default(), Rules::default());
+    if let [word, folder] = rest
+        && word == "write"
+    {
+        for (path, bytes) in paths.iter().zip(&pictures) {
+            let copy = Path::new(folder).join(path.file_name().unwrap_or_default());
+            m6_store::atomic::write_file(&copy, &prepare(bytes, &WEB_LIMITS, &how)?.jpeg)?;
+        }
+    }
     let (mut n_pictures, mut n_refused, mut n_bytes) = (0u64, 0u64, 0u64);
     let start = Instant::now();
     while start.elapsed().as_secs_f64() < seconds {

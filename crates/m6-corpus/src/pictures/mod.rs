@@ -9,6 +9,7 @@
 
 mod decide;
 mod facts;
+mod halved;
 mod hash;
 mod index;
 mod measure;

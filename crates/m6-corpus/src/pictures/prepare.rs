@@ -1,10 +1,11 @@
 //! Training copies: scaled once, JPEG again.
 
-use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
+use jpeg_encoder::{ChromaSubsamplingMethod, Encoder, SamplingFactor};
 use m6_image::{Limits, Rgb8};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use super::halved::Halved;
 use super::scale::{Window, scale, scaled_side};
 
 /// Longest side a copy may be asked to have.
@@ -96,21 +97,21 @@ pub fn prepare_picture(picture: &Rgb8, how: &Prepare) -> Result<Prepared, Refusa
         false => Some(scale(picture, window, width, height)?),
     };
     let scaled = scaled.as_ref().unwrap_or(picture);
-    let side =
-        |length: usize| u16::try_from(length).map_err(|error| refused(width, height, &error));
-    let (columns, rows) = (side(scaled.width)?, side(scaled.height)?);
+    let halved = Halved::of(scaled)
+        .ok_or_else(|| refused(width, height, &"a JPEG has 1 to 65535 pixels a side"))?;
     // Room for most pictures at quality 95; the encoder grows it when needed.
     let mut jpeg = Vec::with_capacity(scaled.data.len() / 6 + 1024);
     let mut encoder = Encoder::new(&mut jpeg, how.quality);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    // The upper left value of four is their mean already.
+    encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Nearest);
     encoder
-        .encode(&scaled.data, columns, rows, ColorType::Rgb)
+        .encode_image(halved)
         .map_err(|error| refused(width, height, &error))?;
     Ok(Prepared {
         jpeg,
-        width: u32::from(columns),
-        height: u32::from(rows),
+        width: scaled.width as u32,
+        height: scaled.height as u32,
     })
 }
 

@@ -6,6 +6,8 @@ use crate::pictures::scale::Gray;
 const MIN_SIDE: usize = 25;
 /// The neighbourhood is this part of the longer side: larger than a finder pattern's core in a code that fills the picture.
 const WINDOW_PART: usize = 4;
+/// Pixels of a block's side: a block has one neighbourhood.
+const BLOCK: usize = 8;
 /// Surely dark is below this share (of 64) of the mean.
 const DARK_SHARE: u64 = 58;
 
@@ -26,25 +28,35 @@ impl Binary {
         if width.min(height) < MIN_SIDE || gray.data.len() != width * height {
             return None;
         }
-        let half = width.max(height) / WINDOW_PART / 2;
-        let all = Sums::of(width, half, gray.data.iter().map(|&value| u32::from(value)));
-        let first: Vec<bool> = all.map(&gray.data, |value, sum, n_pixels, _| {
-            value * n_pixels * 64 < sum * DARK_SHARE
-        });
-        let dark_values = gray.data.iter().zip(&first);
-        let dark_values = dark_values.map(|(&value, &dark)| u32::from(value) * u32::from(dark));
-        let dark_sums = Sums::of(width, half, dark_values);
-        let counts = Sums::of(width, half, first.iter().map(|&dark| u32::from(dark)));
-        let dark = all.map(&gray.data, |value, sum, n_pixels, window| {
-            let (dark_sum, n_dark) = (dark_sums.at(window), counts.at(window));
-            let (light_sum, n_light) = (sum - dark_sum, n_pixels - n_dark);
-            // value < (dark_sum / n_dark + light_sum / n_light) / 2; never true without dark or without light.
-            2 * value * n_dark * n_light < dark_sum * n_light + light_sum * n_dark
-        });
+        let half = (width.max(height) / WINDOW_PART / 2 / BLOCK).max(1);
+        let n_columns = width.div_ceil(BLOCK);
+        let all = Blocks::of(gray, |_| u8::MAX).around(half);
+        let first: Vec<u8> = all
+            .iter()
+            .map(|all| limit(all.sum * DARK_SHARE, all.n * 64))
+            .collect();
+        let dark = Blocks::of(gray, |block| first[block]).around(half);
+        let limits: Vec<u8> = all
+            .iter()
+            .zip(&dark)
+            .map(|(all, dark)| {
+                let (light_sum, n_light) = (all.sum - dark.sum, all.n - dark.n);
+                // (dark.sum / dark.n + light_sum / n_light) / 2; nothing is dark where there is no dark or no light.
+                let sums = dark.sum * n_light + light_sum * dark.n;
+                limit(sums, 2 * dark.n * n_light)
+            })
+            .collect();
+        let mut out = Vec::with_capacity(width * height);
+        for (y, row) in gray.data.chunks_exact(width).enumerate() {
+            let limits = &limits[y / BLOCK * n_columns..];
+            for (part, &limit) in row.chunks(BLOCK).zip(limits) {
+                out.extend(part.iter().map(|&value| value < limit));
+            }
+        }
         Some(Self {
             width,
             height,
-            dark,
+            dark: out,
         })
     }
 
@@ -65,65 +77,78 @@ impl Binary {
     }
 }
 
-/// Left, right, top and bottom of a part of a picture, ends excluded.
-type Window = [usize; 4];
-
-/// Sums of everything above and to the left, for sums over windows. They may wrap: the differences do not.
-struct Sums {
-    width: usize,
-    height: usize,
-    /// Half of a window's side.
-    half: usize,
-    /// `(width + 1) * (height + 1)`, the first row and column 0.
-    table: Vec<u32>,
+/// The smallest value that is not below `sum / n`; 0 when `n` is.
+fn limit(sum: u64, n: u64) -> u8 {
+    let limit = if n == 0 { 0 } else { sum.div_ceil(n) };
+    u8::try_from(limit).unwrap_or(u8::MAX)
 }
 
-impl Sums {
-    fn of(width: usize, half: usize, values: impl ExactSizeIterator<Item = u32>) -> Self {
-        let height = values.len() / width;
-        let stride = width + 1;
-        let mut table = vec![0u32; stride * (height + 1)];
-        let mut row_sum = 0u32;
-        for (at, value) in values.enumerate() {
-            let (x, y) = (at % width, at / width);
-            row_sum = if x == 0 { value } else { row_sum.wrapping_add(value) };
-            table[(y + 1) * stride + x + 1] = table[y * stride + x + 1].wrapping_add(row_sum);
-        }
-        Self {
-            width,
-            height,
-            half,
-            table,
-        }
-    }
+/// Some pixels of a part of the picture.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    sum: u64,
+    n: u64,
+}
 
-    fn at(&self, [left, right, top, bottom]: Window) -> u64 {
-        let stride = self.width + 1;
-        let corner = |x: usize, y: usize| self.table[y * stride + x];
-        let below = corner(right, bottom).wrapping_sub(corner(left, bottom));
-        let above = corner(right, top).wrapping_sub(corner(left, top));
-        u64::from(below.wrapping_sub(above))
-    }
+/// The parts of all blocks, row by row.
+struct Blocks {
+    n_columns: usize,
+    parts: Vec<Part>,
+}
 
-    /// What `judge` says of each pixel, given its value and the sum, the pixels and the bounds of its neighbourhood.
-    fn map(&self, data: &[u8], judge: impl Fn(u64, u64, u64, Window) -> bool) -> Vec<bool> {
-        let mut out = Vec::with_capacity(data.len());
-        for (y, row) in data.chunks_exact(self.width).enumerate() {
-            let (top, bottom) = (
-                y.saturating_sub(self.half),
-                (y + self.half + 1).min(self.height),
-            );
-            for (x, &value) in row.iter().enumerate() {
-                let (left, right) = (
-                    x.saturating_sub(self.half),
-                    (x + self.half + 1).min(self.width),
-                );
-                let window = [left, right, top, bottom];
-                let n_pixels = ((right - left) * (bottom - top)) as u64;
-                out.push(judge(u64::from(value), self.at(window), n_pixels, window));
+impl Blocks {
+    /// Pixels of each block that are not above the block's limit.
+    fn of(gray: &Gray, limit: impl Fn(usize) -> u8) -> Self {
+        let n_columns = gray.width.div_ceil(BLOCK);
+        let n_rows = gray.height.div_ceil(BLOCK);
+        let mut parts = vec![Part::default(); n_columns * n_rows];
+        for (y, row) in gray.data.chunks_exact(gray.width).enumerate() {
+            let first = y / BLOCK * n_columns;
+            for (x, pixels) in row.chunks(BLOCK).enumerate() {
+                let limit = limit(first + x);
+                let (mut sum, mut n) = (0u32, 0u32);
+                for &value in pixels {
+                    let counts = u32::from(value <= limit);
+                    sum += counts * u32::from(value);
+                    n += counts;
+                }
+                parts[first + x].sum += u64::from(sum);
+                parts[first + x].n += u64::from(n);
             }
         }
-        out
+        Self { n_columns, parts }
+    }
+
+    /// For each block the pixels of all blocks at most `half` away in both directions.
+    fn around(&self, half: usize) -> Vec<Part> {
+        let across = |parts: &[Part], n: usize, stride: usize| -> Vec<Part> {
+            let mut out = vec![Part::default(); parts.len()];
+            for line in 0..parts.len() / n {
+                // Lines are rows (stride 1) or columns (stride: blocks of a row).
+                let at = |i: usize| match stride {
+                    1 => line * n + i,
+                    _ => line + i * stride,
+                };
+                let mut window = Part::default();
+                for i in 0..n + half {
+                    if i < n {
+                        window.sum += parts[at(i)].sum;
+                        window.n += parts[at(i)].n;
+                    }
+                    if i > 2 * half {
+                        window.sum -= parts[at(i - 2 * half - 1)].sum;
+                        window.n -= parts[at(i - 2 * half - 1)].n;
+                    }
+                    if i >= half {
+                        out[at(i - half)] = window;
+                    }
+                }
+            }
+            out
+        };
+        let n_rows = self.parts.len() / self.n_columns;
+        let rows = across(&self.parts, self.n_columns, 1);
+        across(&rows, n_rows, self.n_columns)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A page's tree to lines of text and pictures in reading order, each with the numbers that tell content from furniture.
 
 use super::entity;
-use super::hints::{self, Hint};
+use super::hints::{self, Furniture, Hint};
 use super::line::{Line, State};
 use super::tag::Tag;
 use super::token::Key;
@@ -60,7 +60,14 @@ pub(crate) struct Raw {
 pub(crate) struct Region {
     pub(crate) start: u32,
     pub(crate) end: u32,
-    pub(crate) hard: bool,
+    pub(crate) kind: Furniture,
+}
+
+/// An element that its author named as the body of an article.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 /// What a walk over the tree finds.
@@ -69,7 +76,7 @@ pub(crate) struct Lines {
     pub(crate) blocks: Vec<Raw>,
     pub(crate) furniture: Vec<Region>,
     /// Elements named as the body of an article.
-    pub(crate) bodies: Vec<u32>,
+    pub(crate) bodies: Vec<Body>,
     /// Elements that hold the page's main part.
     pub(crate) mains: Vec<u32>,
 }
@@ -223,15 +230,18 @@ impl Walk<'_, '_> {
     }
 
     fn note(&mut self, node: usize, end: usize, hint: Hint) {
-        if let Some(hard) = hint.furniture {
+        if let Some(kind) = hint.furniture {
             self.lines.furniture.push(Region {
                 start: node as u32,
                 end: end as u32,
-                hard,
+                kind,
             });
         }
         if hint.body {
-            self.lines.bodies.push(node as u32);
+            self.lines.bodies.push(Body {
+                start: node as u32,
+                end: end as u32,
+            });
         }
         if self.tree.nodes[node].tag == Tag::Main {
             self.lines.mains.push(node as u32);

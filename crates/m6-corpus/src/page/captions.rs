@@ -1,8 +1,8 @@
 //! Which of a page's texts may describe a picture, and which of them is its caption.
 
 use super::blocks::{Kind, Raw, WIDE};
-use super::hints;
 use super::images::{attr_text, has_picture_suffix, is_tracker, source};
+use super::phrases;
 use super::tag::Tag;
 use super::token::Key;
 use super::tree::Tree;
@@ -178,7 +178,7 @@ fn is_neighbour(block: &Raw, distance: i32) -> bool {
     {
         return false;
     }
-    if hints::starts_like_caption(&block.text) {
+    if phrases::starts_like_caption(&block.text) {
         return true;
     }
     let open_end = !block

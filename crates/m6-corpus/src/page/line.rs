@@ -2,7 +2,7 @@
 //! from furniture.
 
 use super::blocks::{Kind, NARROW, Raw, WIDE};
-use super::lang::is_wide;
+use super::lang::{is_han, is_wide};
 
 /// What holds inside an open element.
 #[derive(Clone, Copy)]
@@ -134,6 +134,7 @@ impl Line {
             {
                 self.n_marks += 1;
             }
+            _ if is_han(c) => self.weight += WIDE,
             _ if c.is_alphanumeric() => self.weight += if is_wide(c) { WIDE } else { NARROW },
             _ => {}
         }

@@ -12,11 +12,13 @@ mod hints;
 mod images;
 mod lang;
 mod line;
+mod phrases;
 mod score;
 mod tag;
 mod title;
 mod token;
 mod tree;
+mod trim;
 
 pub use address::host;
 pub use blocks::Kind;

@@ -4,10 +4,12 @@
 //! content lies between them; nothing is tuned to one site. Links, names of elements and punctuation are what votes look at.
 
 use super::blocks::{Kind, Lines, Raw, WIDE};
-use super::hints;
+use super::hints::Furniture;
 use super::images;
+use super::phrases;
 use super::tag::Tag;
 use super::tree::{Node, Tree};
+use super::trim;
 
 /// A line with less than this is a label more than a sentence, in tenths of a Han character.
 const SENTENCE: u32 = 10 * WIDE;
@@ -15,18 +17,25 @@ const SENTENCE: u32 = 10 * WIDE;
 const LONG: u32 = 30 * WIDE;
 /// Share of link text from which a line is a link, in percent.
 const LINK_PERCENT: u32 = 50;
+/// The same for a row of a table, whose first cell is often a link.
+const LINK_PERCENT_ROW: u32 = 80;
+/// What a line may say for each of its marks and once more, in tenths of a Han character; lists of keywords say more.
+const CLAUSE: u32 = 60 * WIDE;
 /// Vote of a picture that stands among the text, and of one that is a link; as many Han characters.
 const PICTURE: i64 = 12;
 /// See [`PICTURE`].
 const LINKED_PICTURE: i64 = 2;
+/// The most that one line of links counts against a part, in tenths of a Han character: text has such lines too.
+const LINK_LINE: i64 = 40 * WIDE as i64;
 /// Part of a page's sentences from which a part called furniture is content after all, in percent; `hard` names need more.
 const WRAPS_PERCENT: u64 = 50;
 /// See [`WRAPS_PERCENT`].
 const WRAPS_PERCENT_HARD: u64 = 90;
+/// An element named as an article's body with this part of the page's sentences makes everything around it no furniture, in
+/// percent: layouts are called `with-sidebar` and articles `commented`.
+const BODY_WRAPS_PERCENT: u64 = 25;
 /// An element named as an article's body is taken within the winner if it has this part of its votes, in percent.
 const BODY_PERCENT: i64 = 60;
-/// Lines that are links in a row from which they are a list of links.
-const LINK_RUN: usize = 3;
 /// Content with less than this is no content: then everything that is no furniture is taken, in tenths of a Han character.
 const FEWEST: u64 = 20 * WIDE as u64;
 
@@ -50,8 +59,7 @@ pub(crate) fn choose(tree: &Tree<'_>, lines: &Lines) -> Vec<bool> {
         .zip(&furniture)
         .map(|(b, bad)| range.contains(&(b.node as usize)) && !bad)
         .collect();
-    drop_link_lists(blocks, &mut keep);
-    drop_furniture_lines(blocks, &mut keep);
+    trim::content(blocks, &mut keep);
     let weight = |keep: &[bool]| -> u64 {
         let kept = blocks.iter().zip(keep).filter(|(_, keep)| **keep);
         kept.map(|(b, _)| u64::from(b.weight)).sum()
@@ -64,21 +72,33 @@ pub(crate) fn choose(tree: &Tree<'_>, lines: &Lines) -> Vec<bool> {
         keep = whole;
     } else if kept < FEWEST {
         keep = furniture.iter().map(|bad| !bad).collect();
-        drop_furniture_lines(blocks, &mut keep);
+        trim::furniture_lines(blocks, &mut keep);
+        if weight(&keep) == 0 {
+            keep.fill(true);
+        }
     }
     keep
 }
 
-/// Whether more than half of a line is link.
+/// Whether a line is mostly link.
 pub(crate) fn is_link(block: &Raw) -> bool {
-    block.weight > 0 && block.link * 100 > block.weight * LINK_PERCENT
+    let limit = match block.kind {
+        Kind::TableRow => LINK_PERCENT_ROW,
+        _ => LINK_PERCENT,
+    };
+    block.weight > 0 && u64::from(block.link) * 100 > u64::from(block.weight) * u64::from(limit)
+}
+
+/// What a line says, without what only lists keywords.
+fn said(block: &Raw) -> u32 {
+    block.weight.min(CLAUSE.saturating_mul(block.n_marks + 1))
 }
 
 /// How much of a line is sentence, for the question what wraps the text.
 fn sentence_weight(block: &Raw) -> u64 {
     let sentence = (block.n_marks > 0 && block.weight >= SENTENCE) || block.weight >= LONG;
     if sentence || block.kind == Kind::Code {
-        u64::from(block.weight.saturating_sub(block.link))
+        u64::from(said(block).saturating_sub(block.link))
     } else {
         0
     }
@@ -93,18 +113,29 @@ fn furniture(lines: &Lines) -> Vec<bool> {
         sum += sentence_weight(block);
         before.push(sum);
     }
+    let sentences = |start: u32, end: u32| {
+        let first = lines.blocks.partition_point(|b| b.node < start);
+        let last = lines.blocks.partition_point(|b| b.node < end);
+        (first, last, before[last.max(first)] - before[first])
+    };
+    let bodies: Vec<u32> = lines
+        .bodies
+        .iter()
+        .filter(|body| sentences(body.start, body.end).2 * 100 >= sum.max(1) * BODY_WRAPS_PERCENT)
+        .map(|body| body.start)
+        .collect();
     // Regions begin in reading order, so marking is one pass with differences.
     let mut marks = vec![0i32; lines.blocks.len() + 1];
     for region in &lines.furniture {
-        let first = lines.blocks.partition_point(|b| b.node < region.start);
-        let last = lines.blocks.partition_point(|b| b.node < region.end);
-        let inside = before[last.max(first)] - before[first];
-        let limit = if region.hard {
-            WRAPS_PERCENT_HARD
-        } else {
-            WRAPS_PERCENT
+        let (first, last, inside) = sentences(region.start, region.end);
+        let next_body = bodies.partition_point(|body| *body <= region.start);
+        let holds_body = region.kind != Furniture::Hidden
+            && bodies.get(next_body).is_some_and(|body| *body < region.end);
+        let limit = match region.kind {
+            Furniture::Soft => WRAPS_PERCENT,
+            Furniture::Hard | Furniture::Hidden => WRAPS_PERCENT_HARD,
         };
-        let is_wrapper = inside > 0 && inside * 100 >= sum * limit;
+        let is_wrapper = holds_body || (inside > 0 && inside * 100 >= sum * limit);
         if !is_wrapper && first < last {
             marks[first] += 1;
             marks[last] -= 1;
@@ -135,12 +166,12 @@ fn vote(tree: &Tree<'_>, block: &Raw, furniture: bool) -> i64 {
         return n * i64::from(WIDE);
     }
     if is_link(block) {
-        return -weight - i64::from(WIDE);
+        return -weight.min(LINK_LINE) - i64::from(WIDE);
     }
-    if hints::is_furniture_line(&block.text) {
+    if phrases::is_furniture_line(&block.text) {
         return -weight;
     }
-    let own = weight - 2 * i64::from(block.link);
+    let own = i64::from(said(block)) - 2 * i64::from(block.link);
     let sentence = block.n_marks > 0 && block.weight >= SENTENCE;
     match block.kind {
         Kind::Heading => 0,
@@ -178,9 +209,12 @@ fn best_range(tree: &Tree<'_>, lines: &Lines, votes: &[i64]) -> std::ops::Range<
     }
     let inside = tree.range(best.0);
     let mut body: Option<(usize, i64)> = None;
-    for node in lines.bodies.iter().map(|n| *n as usize) {
+    for node in lines.bodies.iter().map(|body| body.start as usize) {
         let votes = total(node);
-        if inside.contains(&node)
+        let range = tree.range(node);
+        let nested =
+            inside.contains(&node) || (range.start < inside.start && inside.end <= range.end);
+        if nested
             && votes * 100 >= best.1 * BODY_PERCENT
             && body.is_none_or(|(_, most)| votes >= most)
         {
@@ -197,68 +231,17 @@ fn may_be_content(node: usize, at: &Node<'_>) -> bool {
 
 /// What the largest element that the page calls its main part or the body of an article holds, lists of links and all.
 fn whole_body(tree: &Tree<'_>, lines: &Lines, furniture: &[bool]) -> Option<Vec<bool>> {
-    let named = lines.bodies.iter().chain(&lines.mains);
-    let largest = named
-        .map(|node| tree.range(*node as usize))
+    let bodies = lines.bodies.iter().map(|body| body.start);
+    let largest = bodies
+        .chain(lines.mains.iter().copied())
+        .map(|node| tree.range(node as usize))
         .max_by_key(|range| range.len())?;
     let inside = lines.blocks.iter().zip(furniture);
     let mut keep: Vec<bool> = inside
         .map(|(b, bad)| largest.contains(&(b.node as usize)) && !bad)
         .collect();
-    drop_furniture_lines(&lines.blocks, &mut keep);
+    trim::furniture_lines(&lines.blocks, &mut keep);
     Some(keep)
-}
-
-/// Several links in a row are a list of links, and so are links at the ends of the content; a lone one between sentences or
-/// under a heading belongs to them.
-fn drop_link_lists(blocks: &[Raw], keep: &mut [bool]) {
-    let shown: Vec<usize> = (0..blocks.len()).filter(|i| keep[*i]).collect();
-    let solid = |i: usize| {
-        let b = &blocks[i];
-        b.kind != Kind::Image && b.kind != Kind::Heading && !is_link(b)
-    };
-    let first = shown.iter().position(|i| solid(*i));
-    let last = shown.iter().rposition(|i| solid(*i));
-    let (Some(first), Some(last)) = (first, last) else {
-        return;
-    };
-    let mut at = 0;
-    while at < shown.len() {
-        let run = shown[at..]
-            .iter()
-            .take_while(|i| is_link(&blocks[**i]) || blocks[**i].kind == Kind::Image)
-            .count();
-        let n_links = shown[at..at + run]
-            .iter()
-            .filter(|i| is_link(&blocks[**i]))
-            .count();
-        let under_heading = at > 0 && blocks[shown[at - 1]].kind == Kind::Heading;
-        let at_an_end = at > last || at + run <= first;
-        let lone = n_links == 0 || (n_links == 1 && under_heading);
-        if n_links >= LINK_RUN || (at_an_end && !lone) {
-            for i in &shown[at..at + run] {
-                // Pictures of a list of links illustrate the links.
-                keep[*i] = blocks[*i].kind == Kind::Image && !blocks[*i].in_link;
-            }
-            drop_heading_above(blocks, keep, &shown[..at]);
-        }
-        at += run.max(1);
-    }
-}
-
-/// The heading of something that was dropped goes with it, unless it is the first line of all.
-fn drop_heading_above(blocks: &[Raw], keep: &mut [bool], before: &[usize]) {
-    if let [_, .., above] = before
-        && blocks[*above].kind == Kind::Heading
-    {
-        keep[*above] = false;
-    }
-}
-
-fn drop_furniture_lines(blocks: &[Raw], keep: &mut [bool]) {
-    for (block, keep) in blocks.iter().zip(keep) {
-        *keep &= !(block.kind != Kind::Image && hints::is_furniture_line(&block.text));
-    }
 }
 
 #[cfg(test)]

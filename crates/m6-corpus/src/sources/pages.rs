@@ -15,7 +15,7 @@ use super::{input, io};
 use crate::error::{Error, Result};
 
 /// Extensions of pages.
-const EXTENSIONS: [&str; 5] = ["html", "htm", "xhtml", "shtml", "mhtml"];
+const EXTENSIONS: [&str; 6] = ["html", "htm", "xhtml", "shtml", "mhtml", "sgml"];
 /// Extensions of tars, compressed or not.
 const TARS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.zst", ".tzst"];
 

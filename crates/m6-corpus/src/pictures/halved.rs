@@ -49,30 +49,69 @@ impl ImageBuffer for Halved<'_> {
 
     fn fill_buffers(&self, y: u16, [luma, blue, red, _]: &mut [Vec<u8>; 4]) {
         let row = self.row(y);
-        luma.extend(row.chunks_exact(3).map(luma_of));
-        let n = blue.len() + self.image.width;
-        let is_last = y + 1 == self.height;
-        if y % 2 == 0 || is_last {
-            // The encoder repeats the last row below the picture: there it may be picked, even or not.
-            let below = if is_last { row } else { self.row(y + 1) };
-            for (above, below) in row.chunks(6).zip(below.chunks(6)) {
-                let [b, r] = chroma_of(above, below);
-                blue.extend([b, b]);
-                red.extend([r, r]);
-            }
+        let (first, n) = (luma.len(), luma.len() + self.image.width);
+        for buffer in [&mut *luma, blue, red] {
+            buffer.resize(n, 0);
         }
-        blue.resize(n, 0);
-        red.resize(n, 0);
+        let is_last = y + 1 == self.height;
+        // The encoder repeats the last row below the picture: there its chroma may be picked, even or not.
+        let below = match (y % 2 == 0, is_last) {
+            (_, true) => Some(row),
+            (true, false) => Some(self.row(y + 1)),
+            (false, false) => None,
+        };
+        convert(
+            row,
+            below,
+            [luma, blue, red].map(|buffer| &mut buffer[first..]),
+        );
+    }
+}
+
+/// Converts a row; chroma only where there is a row below.
+fn convert(row: &[u8], below: Option<&[u8]>, out: [&mut [u8]; 3]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the feature is there.
+        return unsafe { convert_avx2(row, below, out) };
+    }
+    convert_plain(row, below, out);
+}
+
+/// As [`convert_plain`], compiled for wider registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn convert_avx2(row: &[u8], below: Option<&[u8]>, out: [&mut [u8]; 3]) {
+    convert_plain(row, below, out);
+}
+
+#[inline(always)]
+fn convert_plain(row: &[u8], below: Option<&[u8]>, [luma, blue, red]: [&mut [u8]; 3]) {
+    for (y, pixel) in luma.iter_mut().zip(row.chunks_exact(3)) {
+        *y = luma_of([pixel[0], pixel[1], pixel[2]]);
+    }
+    let Some(below) = below else {
+        return;
+    };
+    let halves = blue.chunks_mut(2).zip(red.chunks_mut(2));
+    for ((blue, red), (above, below)) in halves.zip(row.chunks(6).zip(below.chunks(6))) {
+        // The left one of two is picked; the last one of a row is repeated beyond its end.
+        [blue[0], red[0]] = chroma_of(above, below);
+        if let ([b, next_b], [r, next_r]) = (blue, red) {
+            (*next_b, *next_r) = (*b, *r);
+        }
     }
 }
 
 /// Y of one pixel (JFIF, full range).
-fn luma_of(pixel: &[u8]) -> u8 {
-    let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(i32::from);
+#[inline(always)]
+fn luma_of(pixel: [u8; 3]) -> u8 {
+    let [r, g, b] = pixel.map(i32::from);
     ((19_595 * r + 38_470 * g + 7_471 * b + HALF) >> SHIFT) as u8
 }
 
 /// Mean Cb and Cr of two pixels in each of two rows; of one in each where the row ends.
+#[inline(always)]
 fn chroma_of(above: &[u8], below: &[u8]) -> [u8; 2] {
     // The start of the second pixel, or again of the first one.
     let second = above.len() - 3;

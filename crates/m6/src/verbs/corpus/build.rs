@@ -3,7 +3,7 @@
 use crate::cli::Common;
 use crate::config;
 use crate::error::{Code, Failure, OrFail, Result};
-use crate::out::{self, Terminal};
+use crate::out::Terminal;
 use crate::verbs::common::bytes;
 use clap::Args;
 use m6_corpus::Error;
@@ -28,13 +28,16 @@ pub struct BuildArgs {
 
 /// Runs the verb.
 pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()> {
-    let config = load(args, common)?;
+    let config = load(&args.config, &common.set, common.seed)?;
     check_out(&args.out)?;
     let plan = build::plan(&config).map_err(failure)?;
     if common.dry_run {
         for source in &plan {
             let size = bytes(source.bytes as f64);
-            terminal.say(&format!("{}: {} files, {size}", source.source, source.files));
+            terminal.say(&format!(
+                "{}: {} files, {size}",
+                source.source, source.files
+            ));
         }
         terminal.say(&format!("would write {}", args.out.display()));
         if terminal.json() {
@@ -42,29 +45,43 @@ pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()>
         }
         return Ok(());
     }
-    let stop = out::stop_flag();
-    let mut bar: Option<(&'static str, out::Progress)> = None;
+    let summary = make(&config, &args.out, args.shard, terminal)?;
+    tell(&summary, &args.out, terminal);
+    Ok(())
+}
+
+/// Builds with a bar for each stage.
+pub fn make(
+    config: &Config,
+    out: &Path,
+    slice: Option<Slice>,
+    terminal: &Terminal,
+) -> Result<Summary> {
+    let stop = crate::out::stop_flag();
+    let mut bar: Option<(&'static str, crate::out::Progress)> = None;
     let mut watch = |progress: build::Progress| {
-        if bar.as_ref().is_none_or(|(stage, _)| *stage != progress.stage) {
+        if bar
+            .as_ref()
+            .is_none_or(|(stage, _)| *stage != progress.stage)
+        {
             if let Some((_, bar)) = bar.take() {
                 bar.finish();
             }
-            bar = Some((progress.stage, terminal.progress(progress.total as u64, progress.stage)));
+            bar = Some((
+                progress.stage,
+                terminal.progress(progress.total as u64, progress.stage),
+            ));
         }
         if let Some((_, bar)) = &mut bar {
             bar.at(progress.done as u64, "");
         }
     };
-    let options = Options {
-        slice: args.shard,
-        stop: &stop,
-    };
-    let built = build::run(&config, &args.out, &options, &mut watch);
+    let options = Options { slice, stop: &stop };
+    let built = build::run(config, out, &options, &mut watch);
     if let Some((_, bar)) = bar {
         bar.finish();
     }
-    tell(&built.map_err(failure)?, &args.out, terminal);
-    Ok(())
+    built.map_err(failure)
 }
 
 fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
@@ -73,12 +90,12 @@ fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
     } else if let Some(stats) = &summary.stats {
         let mut text = format!(
             "{:24} {:10} {:>12} {:>14} {:>12} {:>10}\n",
-            "source", "modality", "images", "characters", "passages", "avg length"
+            "source", "modality", "images", "tokens", "passages", "avg length"
         );
         for row in &stats.table {
             text.push_str(&format!(
                 "{:24} {:10} {:>12} {:>14} {:>12} {:>10.1}\n",
-                row.source, row.modality, row.images, row.characters, row.passages, row.avg_length
+                row.source, row.modality, row.images, row.tokens, row.passages, row.avg_length
             ));
         }
         terminal.data(&text);
@@ -91,13 +108,15 @@ fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
     ));
 }
 
-/// The `[corpus]` table of a file, every key checked.
-fn load(args: &BuildArgs, common: &Common) -> Result<Config> {
-    let mut tables = config::table(&args.config, &common.set)?;
+/// The `[corpus]` table of a file or preset, every key checked.
+pub fn load(name_or_path: &str, sets: &[String], seed: Option<u64>) -> Result<Config> {
+    let mut tables = config::table(name_or_path, sets)?;
     let Some(mut given) = tables.remove("corpus") else {
-        return Err(Failure::usage(format!("{}: there is no [corpus] table", args.config)));
+        return Err(Failure::usage(format!(
+            "{name_or_path}: there is no [corpus] table"
+        )));
     };
-    if let (Some(seed), Value::Table(table)) = (common.seed, &mut given) {
+    if let (Some(seed), Value::Table(table)) = (seed, &mut given) {
         let seed = i64::try_from(seed).or_usage()?;
         table.insert("seed".to_string(), Value::Integer(seed));
     }
@@ -121,7 +140,7 @@ fn load(args: &BuildArgs, common: &Common) -> Result<Config> {
     }
     Err(Failure::usage(format!(
         "{}: {} problem(s) in the configuration:\n  - {}",
-        args.config,
+        name_or_path,
         problems.len(),
         problems.join("\n  - ")
     )))

@@ -54,7 +54,7 @@ fn quoted(text: &str) -> String {
 /// `README.md`.
 pub fn readme(config: &Config, stats: &Stats) -> String {
     let mut out = String::from("# Corpus\n\nMade by `m6 corpus build`; `manifest.json` names every file with its hash.\n\n");
-    out.push_str("| source | modality | images | characters | passages | avg length |\n|---|---|--:|--:|--:|--:|\n");
+    out.push_str("| source | modality | images | tokens | passages | avg length |\n|---|---|--:|--:|--:|--:|\n");
     for row in &stats.table {
         let _ = writeln!(
             out,
@@ -62,7 +62,7 @@ pub fn readme(config: &Config, stats: &Stats) -> String {
             cell(&row.source),
             row.modality,
             row.images,
-            row.characters,
+            row.tokens,
             row.passages,
             row.avg_length
         );

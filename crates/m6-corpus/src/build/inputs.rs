@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 const CACHE_NAME: &str = "inputs.json";
 /// Files below this many bytes are put together in a shard by count too, so that a shard of many tiny pages ends.
 const MAX_FILES: usize = 4096;
+/// Bytes read at a time while lines are counted.
+const SCAN_BYTES: usize = 1 << 20;
 
 /// A piece of input that one task reads from start to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +30,8 @@ pub struct Shard {
     pub files: Vec<PathBuf>,
     /// Bytes of the only file: records that begin from the first to before the second; none for whole files.
     pub range: Option<(u64, u64)>,
+    /// Lines of the file before the range, where a file of lines is cut.
+    pub lines_before: u64,
     /// Bytes to read.
     pub bytes: u64,
     /// What the bytes are, whatever their paths: hashes of the files, with the range.
@@ -46,6 +51,9 @@ struct Known {
     size: u64,
     modified_ns: u64,
     blake3: String,
+    /// Where the file can be cut into pieces of so many bytes: offsets of lines, with the number of lines before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cuts: Option<(u64, Vec<(u64, u64)>)>,
 }
 
 impl Hashes {
@@ -97,10 +105,31 @@ impl Hashes {
             size,
             modified_ns,
             blake3: blake3.clone(),
+            cuts: None,
         };
         self.known.insert(path.to_owned(), known);
         self.is_changed = true;
         Ok(blake3)
+    }
+
+    /// The first line that begins at or after every multiple of `step` bytes of a file, each with the number of lines before it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when the file cannot be read.
+    fn line_cuts(&mut self, path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
+        self.of(path)?;
+        let Some(known) = self.known.get_mut(path) else {
+            return Ok(vec![(0, 0)]);
+        };
+        if let Some((of_step, cuts)) = &known.cuts
+            && *of_step == step
+        {
+            return Ok(cuts.clone());
+        }
+        let cuts = line_cuts(path, step)?;
+        known.cuts = Some((step, cuts.clone()));
+        self.is_changed = true;
+        Ok(cuts)
     }
 
     /// Keeps what was learnt.
@@ -219,7 +248,7 @@ fn cut(
     let limit = config.shard_bytes();
     let mut group: Vec<(PathBuf, u64)> = Vec::new();
     let mut number = 0;
-    let mut push = |files: Vec<(PathBuf, u64)>, range: Option<(u64, u64)>, hashes: &mut Hashes| {
+    let mut push = |files: Vec<(PathBuf, u64)>, range: Option<(u64, u64)>, lines_before: u64, hashes: &mut Hashes| {
         let mut identity = String::new();
         for (file, _) in &files {
             identity.push_str(&hashes.of(file)?);
@@ -234,6 +263,7 @@ fn cut(
             bytes: range.map_or(whole, |(from, to)| to - from),
             files: files.into_iter().map(|(file, _)| file).collect(),
             range,
+            lines_before,
             identity,
         });
         number += 1;
@@ -243,24 +273,63 @@ fn cut(
         let size = size_of(&file)?;
         let full: u64 = group.iter().map(|(_, size)| size).sum::<u64>() + size;
         if !group.is_empty() && (full > limit || group.len() >= MAX_FILES) {
-            push(std::mem::take(&mut group), None, hashes)?;
+            push(std::mem::take(&mut group), None, 0, hashes)?;
         }
-        let can_be_cut = size > limit && source.kind == Form::Archive;
-        if can_be_cut && adapt::archive::can_start_anywhere(&file) {
-            let mut from = 0;
-            while from < size {
-                let to = (from + limit).min(size);
-                push(vec![(file.clone(), size)], Some((from, to)), hashes)?;
-                from = to;
-            }
+        let cuts = match size > limit {
+            true => cuts(source.kind, &file, limit, size, hashes)?,
+            false => Vec::new(),
+        };
+        for (at, (from, lines_before)) in cuts.iter().enumerate() {
+            let to = cuts.get(at + 1).map_or(size, |(next, _)| *next);
+            push(vec![(file.clone(), size)], Some((*from, to)), *lines_before, hashes)?;
+        }
+        if !cuts.is_empty() {
             continue;
         }
         group.push((file, size));
     }
     match group.is_empty() {
         true => Ok(()),
-        false => push(group, None, hashes),
+        false => push(group, None, 0, hashes),
     }
+}
+
+/// Where pieces of a file begin, each with the lines before it; empty for a file that is read whole.
+fn cuts(form: Form, file: &Path, limit: u64, size: u64, hashes: &mut Hashes) -> Result<Vec<(u64, u64)>> {
+    match form {
+        Form::Archive if adapt::archive::can_start_anywhere(file) => {
+            let n_pieces = size.div_ceil(limit);
+            Ok((0..n_pieces).map(|piece| (piece * limit, 0)).collect())
+        }
+        Form::Jsonl if adapt::sources::is_plain(file) => hashes.line_cuts(file, limit),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn line_cuts(path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
+    let mut file = fs::File::open(path).map_err(|source| io(path, source))?;
+    let mut buffer = vec![0; SCAN_BYTES];
+    let (mut cuts, mut offset, mut n_lines, mut wanted) = (vec![(0, 0)], 0u64, 0u64, step);
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(io(path, source)),
+        };
+        for end in memchr::memchr_iter(b'\n', buffer.get(..n).unwrap_or_default()) {
+            n_lines += 1;
+            let line = offset + end as u64 + 1;
+            if line >= wanted {
+                cuts.push((line, n_lines));
+                wanted = (line / step + 1) * step;
+            }
+        }
+        offset += n as u64;
+    }
+    // A line end at the end of the file begins no line.
+    cuts.retain(|(line, _)| *line < offset || *line == 0);
+    Ok(cuts)
 }
 
 /// Bytes of a file, or of all files below a folder.
@@ -319,6 +388,21 @@ mod tests {
         let error = super::shards(&config, &mut hashes).expect_err("two are missing");
         let text = error.to_string();
         assert!(text.contains("`b`") && text.contains("`c`"), "{text}");
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_begin() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let check = |text: &str, step: u64, expected: &[(u64, u64)]| {
+            put(dir.path(), "lines", text.as_bytes());
+            assert_eq!(line_cuts(&dir.path().join("lines"), step).expect("reads"), expected, "{text:?}");
+        };
+        check("", 4, &[(0, 0)]);
+        check("abc\n", 4, &[(0, 0)]);
+        check("abc\nd", 4, &[(0, 0), (4, 1)]);
+        check("a\nb\nc\nd\ne\n", 4, &[(0, 0), (4, 2), (8, 4)]);
+        check("a long line\nb\nc\nd", 4, &[(0, 0), (12, 1), (16, 3)]);
+        check("one line without an end", 4, &[(0, 0)]);
     }
 
     #[test]

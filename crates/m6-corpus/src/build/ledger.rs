@@ -53,6 +53,29 @@ impl Row {
         self
     }
 
+    /// The rule without the numbers and names that a reason of damage holds, so that reasons can be counted.
+    pub fn general_rule(&self) -> String {
+        if self.verdict != "damaged" {
+            return self.rule.clone();
+        }
+        let mut out = String::new();
+        for (at, part) in self.rule.split('`').enumerate() {
+            // Every second part stands between marks.
+            if at % 2 == 1 {
+                out.push('…');
+                continue;
+            }
+            for c in part.chars() {
+                match c.is_ascii_digit() {
+                    true if out.ends_with('#') => {}
+                    true => out.push('#'),
+                    false => out.push(c),
+                }
+            }
+        }
+        out
+    }
+
     /// Whether the record ended here.
     pub fn is_end(&self) -> bool {
         matches!(self.verdict.as_str(), "drop" | "refused" | "damaged")
@@ -151,5 +174,12 @@ mod tests {
         .expect("reads");
         assert_eq!(back, rows);
         assert!(back[0].is_end() && !back[1].is_end());
+        for (verdict, rule, expected) in [
+            ("damaged", "length `-1` at 120, 7 more", "length … at #, # more"),
+            ("damaged", "cut", "cut"),
+            ("drop", "listed-words-2", "listed-words-2"),
+        ] {
+            assert_eq!(Row::new("a", "read", verdict, rule).general_rule(), expected);
+        }
     }
 }

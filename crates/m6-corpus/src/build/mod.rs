@@ -21,13 +21,15 @@ mod publish;
 mod report;
 mod stages;
 pub mod stats;
+mod tokens;
+pub mod truth;
 pub mod why;
 pub mod work;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -38,6 +40,7 @@ pub use config::Config;
 pub use context::Progress;
 pub use publish::{MANIFEST_NAME, Manifest, finished};
 pub use stats::Stats;
+pub use tokens::count_tokens;
 
 use adapt::rules::{Assets, Judges, Packs};
 use context::{Context, Made};
@@ -196,6 +199,7 @@ fn whole(
     packs: &Packs,
 ) -> Result<Summary> {
     let evaluation = finish::Evaluation::load(context.config, hashes)?;
+    let truth_hash = truth_path(context.config).map(|path| hashes.of(&path)).transpose()?;
     let extracted = extract::run(context, hashes)?;
     let thresholds = calibrate::run(context, &extracted, assets, packs)?;
     let judges = Judges::new(packs, &thresholds)?;
@@ -219,7 +223,8 @@ fn whole(
         looks: &alike,
     };
     let written = write::run(context, &found, assets, &judges)?;
-    if let Some((manifest, stats)) = already(context, out, &written) {
+    let key = publish::key(context, &written, truth_hash.as_deref());
+    if let Some((manifest, stats)) = already(out, &key) {
         return Ok(summary(context, Some(manifest.digest), Some(stats)));
     }
     let one = std::slice::from_ref;
@@ -235,17 +240,25 @@ fn whole(
         (mix::STAGE, one(&mixed)),
         (write::STAGE, &written),
     ];
-    let stats = stats::collect(context, &written, &twins, &stages)?;
-    let manifest = publish::run(context, out, &written, &seen, &stats, assets.manifest())?;
+    let mut stats = stats::collect(context, &written, &twins, &stages)?;
+    if let Some(path) = truth_path(context.config) {
+        stats.truth = Some(truth::compare(context, &path, &extracted, &finished, &written)?);
+    }
+    let manifest = publish::run(context, out, key, &written, &seen, &stats, assets.manifest())?;
     Ok(summary(context, Some(manifest.digest), Some(stats)))
 }
 
+/// The file of planted truth.
+fn truth_path(config: &Config) -> Option<PathBuf> {
+    config.assets.truth.as_ref().map(|path| config.root.join(path))
+}
+
 /// The finished corpus of the same key, if it is there whole.
-fn already(context: &Context<'_>, out: &Path, written: &[Made]) -> Option<(Manifest, Stats)> {
+fn already(out: &Path, key: &str) -> Option<(Manifest, Stats)> {
     let manifest = finished(out)?;
     let stats = std::fs::read(out.join("stats.json")).ok()?;
     let stats: Stats = serde_json::from_slice(&stats).ok()?;
-    (manifest.key == publish::key(context, written)).then_some((manifest, stats))
+    (manifest.key == key).then_some((manifest, stats))
 }
 
 fn summary(context: &Context<'_>, digest: Option<String>, stats: Option<Stats>) -> Summary {

@@ -61,8 +61,8 @@ pub struct Input {
     pub blake3: String,
 }
 
-/// The key of the whole build.
-pub fn key(context: &Context<'_>, written: &[Made]) -> String {
+/// The key of the whole build; `truth` is the hash of the file of planted truth.
+pub fn key(context: &Context<'_>, written: &[Made], truth: Option<&str>) -> String {
     let config = Config {
         // Neither where the data lies nor how much memory there is changes what is made.
         root: PathBuf::new(),
@@ -73,7 +73,7 @@ pub fn key(context: &Context<'_>, written: &[Made]) -> String {
     for made in written {
         key = key.with(made.key.as_bytes());
     }
-    key.finish()
+    key.with(truth.unwrap_or_default().as_bytes()).finish()
 }
 
 /// The manifest of a folder, if it is finished and its files are there in their sizes.
@@ -91,6 +91,7 @@ pub fn finished(out: &Path) -> Option<Manifest> {
 pub fn run(
     context: &Context<'_>,
     out: &Path,
+    key: String,
     written: &[Made],
     seen: &[Made],
     stats: &Stats,
@@ -123,7 +124,7 @@ pub fn run(
     }
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
-        key: key(context, written),
+        key,
         digest: digest.finalize().to_hex().to_string(),
         config: serde_json::to_value(config).unwrap_or_default(),
         assets,

@@ -9,6 +9,7 @@ use super::config::{Config, Modality};
 use super::context::{Context, Made};
 use super::ledger;
 use super::stages::{duplicates, rows, write};
+use super::truth::Comparison;
 use super::work::{Stage, note};
 use crate::Result;
 use crate::table::{Kind, Reader};
@@ -31,20 +32,20 @@ pub struct TableRow {
     pub modality: String,
     /// Pictures.
     pub images: u64,
-    /// Characters but white space: what the paper counts in tokens is about that for Chinese.
-    pub characters: u64,
+    /// Tokens as [`super::count_tokens`] counts them.
+    pub tokens: u64,
     /// Texts, pairs or documents.
     pub passages: u64,
-    /// Characters a passage.
+    /// Tokens a passage.
     pub avg_length: f64,
 }
 
 impl TableRow {
-    fn add(&mut self, images: u64, characters: u64, passages: u64) {
+    fn add(&mut self, images: u64, tokens: u64, passages: u64) {
         self.images += images;
-        self.characters += characters;
+        self.tokens += tokens;
         self.passages += passages;
-        self.avg_length = self.characters as f64 / self.passages.max(1) as f64;
+        self.avg_length = self.tokens as f64 / self.passages.max(1) as f64;
     }
 }
 
@@ -137,6 +138,9 @@ pub struct Stats {
     pub splits: BTreeMap<String, u64>,
     /// Duplicate clusters by size.
     pub clusters: BTreeMap<u64, u64>,
+    /// The result beside the planted truth, where `corpus.assets.truth` names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<Comparison>,
     /// What texts are like.
     pub histograms: Vec<Histogram>,
     /// Cost by stage; the only part that is not the same for every run.
@@ -163,7 +167,8 @@ pub fn collect(
     for (shard, made) in context.shards.iter().zip(written) {
         counts.records(shard.source, &made.folder)?;
         ledger::read(&made.folder.join(write::LEDGER_NAME), |row| {
-            *counts.funnel.entry((row.stage, row.verdict, row.rule)).or_default() += 1;
+            let rule = row.general_rule();
+            *counts.funnel.entry((row.stage, row.verdict, rule)).or_default() += 1;
             Ok(())
         })?;
     }
@@ -230,11 +235,11 @@ impl<'a> Counts<'a> {
             ("charset", Kind::Text),
             ("lang", Kind::Text),
             ("split", Kind::Text),
-            ("text_chars", Kind::Int),
+            ("text_tokens", Kind::Int),
             ("pairs", Kind::Int),
-            ("pair_chars", Kind::Int),
+            ("pair_tokens", Kind::Int),
             ("document_pictures", Kind::Int),
-            ("document_chars", Kind::Int),
+            ("document_tokens", Kind::Int),
         ]
         .into();
         let there = Reader::open_all(&path)?.columns();
@@ -279,19 +284,19 @@ impl<'a> Counts<'a> {
     }
 
     fn passages(&mut self, source: usize, counts: [u64; 5]) {
-        let [text_chars, pairs, pair_chars, pictures, document_chars] = counts;
-        let mut add = |modality: Modality, images, characters, passages| {
+        let [text_tokens, pairs, pair_tokens, pictures, document_tokens] = counts;
+        let mut add = |modality: Modality, images, tokens, passages| {
             let row = self.table.entry((source, modality)).or_default();
-            row.add(images, characters, passages);
+            row.add(images, tokens, passages);
         };
-        if text_chars > 0 {
-            add(Modality::Text, 0, text_chars, 1);
+        if text_tokens > 0 {
+            add(Modality::Text, 0, text_tokens, 1);
         }
         if pairs > 0 {
-            add(Modality::Pairs, pairs, pair_chars, pairs);
+            add(Modality::Pairs, pairs, pair_tokens, pairs);
         }
         if pictures > 0 {
-            add(Modality::Documents, pictures, document_chars, 1);
+            add(Modality::Documents, pictures, document_tokens, 1);
         }
     }
 
@@ -357,7 +362,7 @@ fn table(config: &Config, counts: BTreeMap<(usize, Modality), TableRow>) -> Vec<
         let (category, modality) = (config.sources[source].category(), modality.folder());
         let same = |row: &&mut TableRow| row.source == category && row.modality == modality;
         if let Some(row) = out.iter_mut().find(same) {
-            row.add(counted.images, counted.characters, counted.passages);
+            row.add(counted.images, counted.tokens, counted.passages);
             continue;
         }
         out.push(TableRow {
@@ -373,7 +378,7 @@ fn table(config: &Config, counts: BTreeMap<(usize, Modality), TableRow>) -> Vec<
         ..TableRow::default()
     };
     for row in &out {
-        total.add(row.images, row.characters, row.passages);
+        total.add(row.images, row.tokens, row.passages);
     }
     out.push(total);
     out
@@ -403,7 +408,7 @@ mod tests {
         let shown: Vec<(&str, &str, u64, u64, u64)> = stats
             .table
             .iter()
-            .map(|row| (row.source.as_str(), row.modality.as_str(), row.images, row.characters, row.passages))
+            .map(|row| (row.source.as_str(), row.modality.as_str(), row.images, row.tokens, row.passages))
             .collect();
         assert_eq!(
             shown,

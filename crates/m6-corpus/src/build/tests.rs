@@ -56,6 +56,7 @@ fn recipes_and_pages_become_a_corpus() {
     // The archive holds the same pages as the tar, which comes first.
     assert!(kept("pages") > 100, "{:?}", stats.sources);
     assert!(kept("web") * 2 < kept("pages"), "{:?}", stats.sources);
+    whole::sums_add_up(&stats);
     let pairs = stats.table.iter().find(|row| row.source == "recipes" && row.modality == "pairs");
     assert!(pairs.is_some_and(|row| row.images > 100), "{:?}", stats.table);
 }

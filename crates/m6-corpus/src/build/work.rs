@@ -16,6 +16,8 @@ use crate::{Error, Result};
 
 /// Hexadecimal digits of a key: 128 bits.
 const KEY_DIGITS: usize = 32;
+/// What every process that works here does, a JSON line for each result it begins and ends.
+const LOG_NAME: &str = "log.jsonl";
 /// What a stage says about itself, beside its results.
 const NOTE_NAME: &str = "stage.json";
 
@@ -124,6 +126,7 @@ impl Work {
         }
         let folder = self.root.join(stage.name).join(key);
         let begun = Instant::now();
+        self.log("begin", stage, key)?;
         let commit = match DirCommit::begin(&folder) {
             Err(m6_store::Error::Exists { .. }) if self.find(stage, key).is_some() => {
                 return Ok(folder);
@@ -139,7 +142,18 @@ impl Work {
             other => other?,
         }
         self.n_made.fetch_add(1, Ordering::Relaxed);
+        self.log("end", stage, key)?;
         Ok(folder)
+    }
+
+    /// Adds a line to the log in one write, so that lines of several processes do not mix.
+    fn log(&self, event: &str, stage: Stage, key: &str) -> Result<()> {
+        use std::io::Write;
+        let path = self.root.join(LOG_NAME);
+        let line = serde_json::json!({ "event": event, "stage": stage.name, "key": key });
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+        written.map_err(|source| Error::Io { path, source })
     }
 
     /// Results made and results found by this process.
@@ -225,5 +239,8 @@ mod tests {
             assert_eq!(note(&folder).records, 7);
         }
         assert_eq!(work.counts(), (1, 1));
+        let log = std::fs::read_to_string(dir.path().join("work").join(LOG_NAME)).expect("a log");
+        let count = |event: &str| log.lines().filter(|line| line.contains(event)).count();
+        assert_eq!((count("\"begin\""), count("\"end\"")), (2, 1));
     }
 }

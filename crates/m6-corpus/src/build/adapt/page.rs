@@ -56,13 +56,16 @@ impl Made {
     }
 }
 
-/// Extracts and cleans one record; a pure function.
-pub fn make(source: &SourceConfig, cleaner: &Cleaner, mut raw: RawDoc) -> Made {
+/// Extracts and cleans one record, unless its page or its text has more than `most_bytes`; a pure function.
+pub fn make(most_bytes: usize, source: &SourceConfig, cleaner: &Cleaner, mut raw: RawDoc) -> Made {
     let id = format!("{}/{}", source.name, raw.id);
     let url = raw.url.take().unwrap_or_default();
     let mut page = Page::default();
+    if raw.text.len() > most_bytes {
+        return Made::refused(id, &url, "extract", "refused", "text_too_large".to_string());
+    }
     if let Some(html) = raw.html.take() {
-        match extract(source, &html, &url) {
+        match extract(most_bytes.min(source.limits.record), &html, &url) {
             Ok(found) => page = found,
             // A record may also have fields of its own; then the page was only a part of it.
             Err(_) if !raw.text.trim().is_empty() => {}
@@ -96,9 +99,9 @@ pub fn make(source: &SourceConfig, cleaner: &Cleaner, mut raw: RawDoc) -> Made {
     }
 }
 
-fn extract(source: &SourceConfig, html: &Html, url: &str) -> std::result::Result<Page, page::Refusal> {
+fn extract(most_bytes: usize, html: &Html, url: &str) -> std::result::Result<Page, page::Refusal> {
     let options = page::Options {
-        max_bytes: source.limits.record,
+        max_bytes: most_bytes,
         ..page::Options::default()
     };
     let url = Some(url).filter(|url| !url.is_empty());
@@ -200,7 +203,7 @@ mod tests {
             ..SourceConfig::default()
         };
         let cleaner = Cleaner::new(&NormalizeConfig::default()).expect("a script that exists");
-        make(&source, &cleaner, raw)
+        make(1 << 20, &source, &cleaner, raw)
     }
 
     #[test]
@@ -248,10 +251,16 @@ mod tests {
             }),
             ..RawDoc::default()
         };
+        let long = RawDoc {
+            text: "a".repeat((1 << 20) + 1),
+            ..RawDoc::default()
+        };
         for (raw, expected) in [
             (RawDoc::default(), "empty"),
             (html(b"<html><body></body></html>"), "page_empty"),
             (html(&[0; 64]), "page_not_text"),
+            (html(&[b'a'; (1 << 20) + 1]), "page_too_large"),
+            (long, "text_too_large"),
         ] {
             let Made::Refused { rule, .. } = made(raw) else {
                 panic!("refused");

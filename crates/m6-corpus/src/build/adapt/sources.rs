@@ -1,10 +1,12 @@
 //! Sources that are no archives.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Raw;
 use crate::build::config::{Config, SourceConfig};
-use crate::build::inputs;
+use crate::build::inputs::{self, Shard};
 use crate::sources::{self, Item, SourceSpec};
 use crate::{Error, Result};
 
@@ -25,14 +27,14 @@ pub fn check(source: &SourceConfig) -> std::result::Result<(), String> {
     spec.check().map_err(|error| error.to_string())
 }
 
-/// Hands every item of the files to `take`, until it answers false.
+/// Hands every item of a shard to `take`, until it answers false.
 ///
 /// # Errors
 /// [`Error::Config`] or [`Error::Io`] when the source cannot be opened at all.
 pub fn each(
     config: &Config,
     source: &SourceConfig,
-    files: &[PathBuf],
+    shard: &Shard,
     take: &mut dyn FnMut(Raw) -> bool,
 ) -> Result<()> {
     let Some(kind) = source.kind.adapter() else {
@@ -41,12 +43,23 @@ pub fn each(
     };
     let spec = SourceSpec {
         kind,
-        files: files.to_vec(),
+        files: shard.files.clone(),
         pictures_from: inputs::expand(&config.root, &source.pictures_from)?,
         index: source.index.as_ref().map(|index| config.root.join(index)),
         ..plain(source)
     };
-    for item in sources::open(&spec)? {
+    let items = match (shard.range, shard.files.first()) {
+        (Some((from, _)), Some(file)) => sources::open_at(&spec, &sources::Place {
+            path: file.clone(),
+            offset: from,
+            line: Some(shard.lines_before + 1),
+        })?,
+        _ => sources::open(&spec)?,
+    };
+    for item in items {
+        if shard.range.is_some_and(|(_, to)| item.place().offset >= to) {
+            break;
+        }
         let raw = match item {
             Item::Doc(doc) => Raw::Record(doc),
             Item::Damage(damage) => Raw::Damage {
@@ -87,4 +100,13 @@ fn shown(root: &Path, place: &sources::Place) -> String {
         ..place.clone()
     }
     .to_string()
+}
+
+/// Whether a file is not compressed, so that offsets in it are offsets of its content; one that cannot be read is none.
+pub fn is_plain(path: &Path) -> bool {
+    /// Beginnings of gzip, bzip2 and zstd.
+    const PACKED: [&[u8]; 3] = [&[0x1f, 0x8b], b"BZh", &[0x28, 0xb5, 0x2f, 0xfd]];
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    read.is_ok() && !PACKED.iter().any(|mark| head.starts_with(mark))
 }

@@ -77,9 +77,15 @@ impl Config {
         self.shard_mb << 20
     }
 
-    /// Bytes of records worked on at once: an eighth of the memory, since a page's tree is several times the page.
+    /// Bytes of records worked on at once, unless one alone has more: a page takes about twelve times its bytes while it is worked on,
+    /// and two more batches wait.
     pub fn batch_bytes(&self) -> usize {
-        (self.memory() / 8).clamp(1 << 20, 256 << 20)
+        (self.memory() / 32).clamp(1 << 20, 64 << 20)
+    }
+
+    /// Bytes of the largest page and of the largest text that are taken in: what the memory allows, whatever the source allows.
+    pub fn most_bytes(&self) -> usize {
+        self.memory() / 24
     }
 }
 
@@ -240,4 +246,6 @@ pub struct AssetsConfig {
     pub classifier: Option<PathBuf>,
     /// Evaluation sets that the corpus must not hold: files of text or JSON lines, every string of which counts.
     pub evaluation: Paths,
+    /// What was planted in the input, as `m6 corpus world` writes it; the report compares the result with it.
+    pub truth: Option<PathBuf>,
 }

@@ -2,6 +2,7 @@
 
 mod charts;
 mod gallery;
+mod planted;
 
 use std::fmt::Write;
 
@@ -13,11 +14,11 @@ use crate::Result;
 const STYLE: &str = "body{font:15px/1.5 system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;max-width:1120px;margin:2em auto;\
 padding:0 1em;color:#1c2430;background:#fff}h1{font-size:1.7em;margin-bottom:.1em}h2{margin-top:1.8em;border-bottom:1px solid #dde3ea;\
 padding-bottom:.2em}h3{margin:1.2em 0 .3em;font-size:1.05em}table{border-collapse:collapse;margin:.6em 0}td,th{padding:.25em .8em;\
-border-bottom:1px solid #e6ebf0;text-align:left;vertical-align:top}th{color:#5a6777;font-weight:600}td.n,th.n{text-align:right;\
+border-bottom:1px solid #e6ebf0;text-align:left;vertical-align:top}th{color:#5a6777;font-weight:600}td.n,th.n{text-align:right;white-space:nowrap;\
 font-variant-numeric:tabular-nums}tr.t td{font-weight:600;border-top:2px solid #dde3ea}.bar{display:inline-block;height:.7em;\
 background:#1668b8;border-radius:2px}.bar.no{background:#c2410c}.dim{color:#5a6777}.grid{display:grid;gap:14px;\
 grid-template-columns:repeat(auto-fill,minmax(240px,1fr))}.card{border:1px solid #dde3ea;border-radius:8px;padding:10px;font-size:13.5px;\
-overflow-wrap:anywhere}.card img{max-width:128px;max-height:128px;border-radius:4px;display:block;margin-bottom:6px}svg{max-width:100%;\
+overflow-wrap:anywhere}.grid td{overflow-wrap:anywhere}.grid>div{min-width:0}.card img{max-width:128px;max-height:128px;border-radius:4px;display:block;margin-bottom:6px}svg{max-width:100%;\
 height:auto}";
 
 /// The page.
@@ -39,6 +40,9 @@ pub fn page(config: &Config, stats: &Stats, written: &[Made], seen: &[Made]) -> 
     paper_table(&mut body, stats);
     sources(&mut body, config, stats);
     funnel(&mut body, stats);
+    if let Some(truth) = &stats.truth {
+        planted::write(&mut body, truth);
+    }
     histograms(&mut body, stats);
     body.push_str("<h2>Charsets, languages, hosts</h2><div class=grid>");
     for (title, counts) in [("Charsets", &stats.charsets), ("Languages", &stats.languages), ("Splits", &stats.splits)] {
@@ -61,8 +65,8 @@ pub fn page(config: &Config, stats: &Stats, written: &[Made], seen: &[Made]) -> 
 
 fn paper_table(body: &mut String, stats: &Stats) {
     body.push_str(
-        "<h2>What there is</h2><p class=dim>The columns of the paper's table (section 1.1); characters without white space stand for \
-         its tokens.</p><table><tr><th>source<th>modality<th class=n>images<th class=n>characters<th class=n>passages\
+        "<h2>What there is</h2><p class=dim>The columns of the paper's table (section 1.1). A token is a Chinese \
+         character, a mark, or a run of other letters or digits.</p><table><tr><th>source<th>modality<th class=n>images<th class=n>tokens<th class=n>passages\
          <th class=n>avg length</tr>",
     );
     for (at, row) in stats.table.iter().enumerate() {
@@ -73,7 +77,7 @@ fn paper_table(body: &mut String, stats: &Stats) {
             "<tr{class}><td>{}<td>{}<td class=n>{images}<td class=n>{}<td class=n>{}<td class=n>{:.1}</tr>",
             escape(&row.source),
             escape(&row.modality),
-            grouped(row.characters),
+            grouped(row.tokens),
             grouped(row.passages),
             row.avg_length
         );
@@ -161,7 +165,14 @@ fn times(body: &mut String, stats: &Stats) {
             rate(row.bytes as f64 / 1e6)
         );
     }
-    body.push_str("</table>");
+    let seconds: f64 = stats.times.iter().map(|row| row.seconds).sum();
+    let read: u64 = stats.times.iter().map(|row| row.bytes).sum();
+    let _ = write!(
+        body,
+        "<tr class=t><td>Total<td class=n><td class=n>{seconds:.2}<td class=n>{:.1}<td class=n>{:.1}</tr></table>",
+        stats.records.get("read").copied().unwrap_or(0) as f64 / seconds.max(f64::MIN_POSITIVE),
+        read as f64 / 1e6 / seconds.max(f64::MIN_POSITIVE)
+    );
 }
 
 /// A number with thin spaces between its groups of three digits.

@@ -204,10 +204,10 @@ impl Texts {
         let mut number = 0u32;
         for (extracted, measured) in extracted.iter().zip(measured) {
             let start = number;
-            let trimmed = signals::trimmed(&measured.folder)?;
+            let mut trimmed = signals::trimmed(&measured.folder)?;
             docs::visit(&extracted.folder, ["text"], |[text]| {
-                let left = trimmed.get(&((number - start) as usize));
-                let text = left.map_or(text, |left| &left.text);
+                let left = trimmed.take((number - start) as usize)?;
+                let text = left.as_ref().map_or(text, |left| &left.text);
                 if is_in(number) && !text.is_empty() {
                     blobs.append(text.as_bytes())?;
                     numbers.push(number);

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// Reading, extraction and cleaning.
 pub const STAGE: Stage = Stage {
     name: "extract",
-    version: 1,
+    version: 2,
 };
 /// Table of what was not taken.
 pub const REFUSED_NAME: &str = "refused.parquet";
@@ -87,6 +87,7 @@ fn key(context: &Context<'_>, shard: usize, beside: &[String]) -> String {
     });
     KeyHash::new(STAGE)
         .with(shard.identity.as_bytes())
+        .with_json(&context.config.most_bytes().min(source.limits.record))
         .with_json(&names.collect::<Vec<_>>())
         .with_json(&what_reading_needs(source))
         .with_json(&context.config.normalize)
@@ -121,7 +122,7 @@ fn extract(
     let read = std::thread::scope(|scope| {
         // Reading goes on while the last batch is worked on; two batches are in memory at most.
         let reader = scope.spawn(move || read(config, source, shard, send));
-        let worked = work(source, cleaner, receive, &mut outputs);
+        let worked = work(config, source, cleaner, receive, &mut outputs);
         let read = reader.join().unwrap_or_else(|_| {
             Err(Error::Damaged {
                 path: shard.files.first().cloned().unwrap_or_default(),
@@ -146,12 +147,12 @@ fn read(config: &Config, source: &SourceConfig, shard: &Shard, send: SyncSender<
     let (mut batch, mut size) = (Vec::new(), 0);
     let mut is_heard = true;
     let mut take = |raw: Raw| {
-        size += raw.size();
-        batch.push(raw);
-        if size >= limit || batch.len() >= BATCH_RECORDS {
+        if !batch.is_empty() && (size + raw.size() > limit || batch.len() >= BATCH_RECORDS) {
             size = 0;
             is_heard = send.send(std::mem::take(&mut batch)).is_ok();
         }
+        size += raw.size();
+        batch.push(raw);
         is_heard
     };
     if source.kind == Form::Archive {
@@ -159,7 +160,7 @@ fn read(config: &Config, source: &SourceConfig, shard: &Shard, send: SyncSender<
             adapt::archive::each(source, file, shard.range, &mut take)?;
         }
     } else {
-        adapt::sources::each(config, source, &shard.files, &mut take)?;
+        adapt::sources::each(config, source, shard, &mut take)?;
     }
     if !batch.is_empty() {
         // Nobody listening means that the other side has failed and will say why.
@@ -169,6 +170,7 @@ fn read(config: &Config, source: &SourceConfig, shard: &Shard, send: SyncSender<
 }
 
 fn work(
+    config: &Config,
     source: &SourceConfig,
     cleaner: &Cleaner,
     receive: Receiver<Vec<Raw>>,
@@ -177,7 +179,7 @@ fn work(
     for batch in receive {
         let made: Vec<page::Made> = batch
             .into_par_iter()
-            .map(|raw| one(source, cleaner, raw))
+            .map(|raw| one(config.most_bytes(), source, cleaner, raw))
             .collect();
         for made in made {
             outputs.take(made)?;
@@ -187,7 +189,7 @@ fn work(
 }
 
 /// One record; a fault of ours costs that record, never the shard.
-fn one(source: &SourceConfig, cleaner: &Cleaner, raw: Raw) -> page::Made {
+fn one(most_bytes: usize, source: &SourceConfig, cleaner: &Cleaner, raw: Raw) -> page::Made {
     let raw = match raw {
         Raw::Record(raw) => raw,
         Raw::Picture { address, bytes } => return page::Made::Picture { address, bytes },
@@ -200,7 +202,7 @@ fn one(source: &SourceConfig, cleaner: &Cleaner, raw: Raw) -> page::Made {
     };
     let id = format!("{}/{}", source.name, raw.id);
     let url = raw.url.clone().unwrap_or_default();
-    let made = catch_unwind(AssertUnwindSafe(|| page::make(source, cleaner, *raw)));
+    let made = catch_unwind(AssertUnwindSafe(|| page::make(most_bytes, source, cleaner, *raw)));
     made.unwrap_or_else(|_| {
         page::Made::refused(id, &url, "extract", "damaged", "the extractor gave up".into())
     })

@@ -14,7 +14,8 @@ use super::super::docs::{Doc, DocReader};
 use super::super::inputs::{Hashes, expand};
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::lines::alive_of;
-use super::{lines, part_name, rows, signals};
+use super::signals::Trimmed;
+use super::{Sorted, lines, part_name, signals};
 use crate::dedup::shingle::{MAX_SHINGLE, strip, windows};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
@@ -166,33 +167,44 @@ pub fn run(
         },
         |shard, commit| {
             let alive = alive_of(&decided[shard], duplicates, shard)?;
-            let mut left: HashMap<usize, (u64, String)> = signals::trimmed(&measured[shard].folder)?
-                .into_iter()
-                .map(|(row, trimmed)| (row, (0, trimmed.text)))
-                .collect();
-            left.extend(left_of(&repeated.folder.join(part_name(shard)))?);
+            let left = Left {
+                trimmed: signals::trimmed(&measured[shard].folder)?,
+                stripped: stripped(&repeated.folder.join(part_name(shard)))?,
+            };
             table(config, &extracted[shard], &alive, left, evaluation, commit)
         },
     )
 }
 
-/// What is left of the records that lost lines, by row.
-fn left_of(path: &Path) -> Result<HashMap<usize, (u64, String)>> {
-    let mut out = HashMap::new();
-    rows(path, &lines::COLUMNS, |batch, row| {
-        let at = usize::try_from(batch.int(0, row)).unwrap_or(usize::MAX);
+/// What is left of the records that lost something.
+struct Left {
+    /// Parts that failed rules.
+    trimmed: Sorted<Trimmed>,
+    /// Lines that repeat, with their number; these were taken out of the trimmed text.
+    stripped: Sorted<(u64, String)>,
+}
+
+impl Left {
+    /// Lines taken out of a record and its text, if it is not as it was.
+    fn take(&mut self, row: usize) -> Result<Option<(u64, String)>> {
+        let trimmed = self.trimmed.take(row)?;
+        let stripped = self.stripped.take(row)?;
+        Ok(stripped.or_else(|| trimmed.map(|trimmed| (0, trimmed.text))))
+    }
+}
+
+fn stripped(path: &Path) -> Result<Sorted<(u64, String)>> {
+    Sorted::open(path, &lines::COLUMNS, |batch, row| {
         let removed = u64::try_from(batch.int(1, row)).unwrap_or(0);
-        out.insert(at, (removed, batch.text(2, row).to_string()));
-        Ok(())
-    })?;
-    Ok(out)
+        (removed, batch.text(2, row).to_string())
+    })
 }
 
 fn table(
     config: &Config,
     extracted: &Made,
     alive: &[bool],
-    mut left: HashMap<usize, (u64, String)>,
+    mut left: Left,
     evaluation: &Evaluation,
     commit: &DirCommit,
 ) -> Result<Note> {
@@ -207,7 +219,7 @@ fn table(
     while let Some(docs) = reader.next_batch()? {
         for doc in docs {
             if alive.get(row) == Some(&true) {
-                let done = finish(config, doc, left.remove(&row), evaluation);
+                let done = finish(config, doc, left.take(row)?, evaluation);
                 if done.end.is_none() {
                     still_in.update(&(row as u64).to_le_bytes());
                 }
@@ -299,24 +311,22 @@ fn push<W: std::io::Write + Send>(writer: &mut Writer<W>, row: usize, done: &Fin
     ])
 }
 
-/// Hands every finished record of a shard to `take`, with its row.
+/// The finished records of a shard, met on the way through its records.
 ///
 /// # Errors
-/// A table that cannot be read, and what `take` answers.
-pub fn read(folder: &Path, mut take: impl FnMut(usize, Finished) -> Result<()>) -> Result<()> {
-    let count = |value: i64| u64::try_from(value).unwrap_or(0);
-    rows(&folder.join(NAME), &COLUMNS, |batch, row| {
+/// A table that cannot be read.
+pub fn read(folder: &Path) -> Result<Sorted<Finished>> {
+    Sorted::open(&folder.join(NAME), &COLUMNS, |batch, row| {
         let end = batch.text_or_none(2, row).map(|rule| {
             let stage = batch.text(1, row).to_string();
             (stage, rule.to_string(), batch.float(3, row))
         });
-        let done = Finished {
+        Finished {
             end,
-            removed: count(batch.int(4, row)),
+            removed: u64::try_from(batch.int(4, row)).unwrap_or(0),
             lines: serde_json::from_str(batch.text(5, row)).unwrap_or_default(),
             text: batch.text(6, row).to_string(),
-        };
-        take(usize::try_from(batch.int(0, row)).unwrap_or(usize::MAX), done)
+        }
     })
 }
 

@@ -103,10 +103,11 @@ impl Input<'_> {
         let mut number = 0u32;
         for (shard, made) in self.extracted.iter().enumerate() {
             let alive = alive_of(&self.decided[shard], self.duplicates, shard)?;
-            let trimmed = signals::trimmed(&self.measured[shard].folder)?;
+            let mut trimmed = signals::trimmed(&self.measured[shard].folder)?;
             let mut row = 0;
             docs::visit(&made.folder, ["host", "text"], |[host, text]| {
-                let text = trimmed.get(&row).map_or(text, |left| &left.text);
+                let left = trimmed.take(row)?;
+                let text = left.as_ref().map_or(text, |left| &left.text);
                 if alive.get(row) == Some(&true) && !host.is_empty() {
                     take(shard, row, number, host, text)?;
                 }

@@ -71,6 +71,54 @@ impl Cursor {
     }
 }
 
+/// Rows of a table that are named by an ascending number, met one by one on the way through that number.
+pub(crate) struct Sorted<T> {
+    cursor: Option<Cursor>,
+    parse: fn(&Batch, usize) -> T,
+    next: Option<(usize, T)>,
+}
+
+impl<T> Sorted<T> {
+    /// Opens a table whose first column is the number; a table that is not there has no rows.
+    pub(crate) fn open(path: &Path, columns: &[(&str, Kind)], parse: fn(&Batch, usize) -> T) -> Result<Self> {
+        let cursor = match path.exists() {
+            true => Some(Cursor::new(Reader::open(path, columns)?)),
+            false => None,
+        };
+        let mut out = Self {
+            cursor,
+            parse,
+            next: None,
+        };
+        out.advance()?;
+        Ok(out)
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.next = match &mut self.cursor {
+            None => None,
+            Some(cursor) => cursor.next()?.map(|(batch, row)| {
+                let number = usize::try_from(batch.int(0, row)).unwrap_or(usize::MAX);
+                (number, (self.parse)(batch, row))
+            }),
+        };
+        Ok(())
+    }
+
+    /// The next row of this number, if there is one; rows of smaller numbers are passed over.
+    pub(crate) fn take(&mut self, number: usize) -> Result<Option<T>> {
+        while self.next.as_ref().is_some_and(|(at, _)| *at < number) {
+            self.advance()?;
+        }
+        if self.next.as_ref().is_none_or(|(at, _)| *at != number) {
+            return Ok(None);
+        }
+        let taken = self.next.take().map(|(_, row)| row);
+        self.advance()?;
+        Ok(taken)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +141,14 @@ mod tests {
             assert_eq!(batch.int(0, row), n);
         }
         assert!(cursor.next().expect("reads").is_none());
+        let parse = |batch: &Batch, row: usize| batch.int(0, row);
+        let mut sorted = Sorted::open(&path, &[("n", Kind::Int)], parse).expect("opens");
+        for (number, expected) in [(3, Some(3)), (3, None), (2, None), (7, Some(7)), (n_rows, None)] {
+            let number = usize::try_from(number).expect("not negative");
+            assert_eq!(sorted.take(number).expect("reads"), expected, "{number}");
+        }
+        let mut none = Sorted::open(&dir.path().join("none"), &[("n", Kind::Int)], parse).expect("opens");
+        assert_eq!(none.take(0).expect("reads"), None);
         let mut n_seen = 0;
         rows(&dir.path().join("none"), &[("n", Kind::Int)], |_, _| {
             n_seen += 1;

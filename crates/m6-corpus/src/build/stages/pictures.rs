@@ -17,10 +17,10 @@ use super::super::docs::{Doc, DocPicture, DocReader};
 use super::super::inputs::{Hashes, expand};
 use super::super::work::{KeyHash, Note, Stage};
 use super::extract::{BLOBS_NAME, FOUND, FOUND_NAME};
-use super::{finish, mix, rows};
+use super::{Sorted, finish, mix, rows};
 use crate::dedup::sort::{Record, Sorter};
 use crate::pictures::Fingerprint;
-use crate::table::{Cell, Column, Kind, Reader, Writer};
+use crate::table::{Batch, Cell, Column, Kind, Reader, Writer};
 use crate::{Error, Result};
 
 /// Where each archived picture lies.
@@ -404,25 +404,35 @@ impl Outputs {
 /// # Errors
 /// A table that cannot be read, and what `take` answers.
 pub fn read(folder: &std::path::Path, mut take: impl FnMut(Picture) -> Result<()>) -> Result<()> {
-    rows(&folder.join(NAME), &COLUMNS, |batch, row| {
-        let size = |column| u32::try_from(batch.int(column, row)).unwrap_or(0);
-        let index = |column| usize::try_from(batch.int(column, row)).unwrap_or(usize::MAX);
-        let copy = batch.number(11, row).map(|_| batch.int(11, row));
-        take(Picture {
-            row: index(0),
-            place: index(1),
-            verdict: batch.text(2, row).to_string(),
-            rule: batch.text(3, row).to_string(),
-            value: batch.float(4, row),
-            threshold: batch.float(5, row),
-            width: size(6),
-            height: size(7),
-            phash: batch.int(8, row).cast_unsigned(),
-            dhash: batch.int(9, row).cast_unsigned(),
-            caption: batch.text(10, row).to_string(),
-            copy: copy.and_then(|copy| u64::try_from(copy).ok()),
-        })
-    })
+    rows(&folder.join(NAME), &COLUMNS, |batch, row| take(picture_of(batch, row)))
+}
+
+/// The pictures of a shard, met on the way through its records.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn by_record(folder: &std::path::Path) -> Result<Sorted<Picture>> {
+    Sorted::open(&folder.join(NAME), &COLUMNS, picture_of)
+}
+
+fn picture_of(batch: &Batch, row: usize) -> Picture {
+    let size = |column| u32::try_from(batch.int(column, row)).unwrap_or(0);
+    let index = |column| usize::try_from(batch.int(column, row)).unwrap_or(usize::MAX);
+    let copy = batch.number(11, row).map(|_| batch.int(11, row));
+    Picture {
+        row: index(0),
+        place: index(1),
+        verdict: batch.text(2, row).to_string(),
+        rule: batch.text(3, row).to_string(),
+        value: batch.float(4, row),
+        threshold: batch.float(5, row),
+        width: size(6),
+        height: size(7),
+        phash: batch.int(8, row).cast_unsigned(),
+        dhash: batch.int(9, row).cast_unsigned(),
+        caption: batch.text(10, row).to_string(),
+        copy: copy.and_then(|copy| u64::try_from(copy).ok()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Texts to trimmed texts and numbers: parts that fail are taken out, what is left is measured.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use m6_store::atomic::{DirCommit, FileWriter};
@@ -11,7 +10,7 @@ use super::super::adapt::rules::{Assets, Judges, signal_names, values_of};
 use super::super::context::{Context, Made, Side};
 use super::super::docs::DocReader;
 use super::super::work::{KeyHash, Note, Stage};
-use super::rows;
+use super::Sorted;
 use crate::rules::decide::JudgedText;
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::Result;
@@ -79,6 +78,7 @@ pub fn run(
             Ok(KeyHash::new(STAGE)
                 .with(extracted[shard].key.as_bytes())
                 .with(assets.identity().as_bytes())
+                .with(signal_names().join(" ").as_bytes())
                 .with(judges.parts_identity(context.shards[shard].source).as_bytes())
                 .finish())
         },
@@ -158,23 +158,18 @@ fn push(texts: &mut Writer<FileWriter>, row: usize, judged: &JudgedText) -> Resu
     ])
 }
 
-/// The texts of a shard that lost something, by row.
+/// The texts of a shard that lost something, met on the way through its records.
 ///
 /// # Errors
 /// A table that cannot be read.
-pub fn trimmed(folder: &Path) -> Result<HashMap<usize, Trimmed>> {
-    let count = |value: i64| u64::try_from(value).unwrap_or(0);
-    let mut out = HashMap::new();
-    rows(&folder.join(TRIMMED_NAME), &TRIMMED, |batch, row| {
-        let at = usize::try_from(batch.int(0, row)).unwrap_or(usize::MAX);
-        let trimmed = Trimmed {
-            cut: count(batch.int(1, row)),
-            masked: count(batch.int(2, row)),
+pub fn trimmed(folder: &Path) -> Result<Sorted<Trimmed>> {
+    Sorted::open(&folder.join(TRIMMED_NAME), &TRIMMED, |batch, row| {
+        let count = |column| u64::try_from(batch.int(column, row)).unwrap_or(0);
+        Trimmed {
+            cut: count(1),
+            masked: count(2),
             edits: serde_json::from_str(batch.text(3, row)).unwrap_or_default(),
             text: batch.text(4, row).to_string(),
-        };
-        out.insert(at, trimmed);
-        Ok(())
-    })?;
-    Ok(out)
+        }
+    })
 }

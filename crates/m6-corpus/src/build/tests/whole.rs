@@ -28,9 +28,10 @@ fn every_record_is_told_about_and_the_good_ones_are_kept() {
         .map(|row| ((row.source.as_str(), row.modality.as_str()), row.passages))
         .collect();
     assert_eq!(table[&("Forum discussion", "text")], 40);
-    assert_eq!(table[&("pages", "text")], 6);
-    // Of four pictures two are one.
+    // Of four pictures two are one; a page that keeps its picture goes out as a document, the others as texts.
     assert_eq!(table[&("pages", "pairs")], 3);
+    assert_eq!((table[&("pages", "documents")], table[&("pages", "text")]), (3, 3));
+    sums_add_up(&stats);
     let manifest = finished(&out).expect("finished");
     for name in ["stats.json", "report.html", "README.md", "prepare.toml", MANIFEST_NAME] {
         assert!(out.join(name).is_file(), "{name}");
@@ -40,6 +41,30 @@ fn every_record_is_told_about_and_the_good_ones_are_kept() {
     assert!(manifest.files.iter().any(|file| file.name.starts_with("documents/pages/")));
     let report = std::fs::read_to_string(out.join("report.html")).expect("a report");
     assert!(report.contains("Forum discussion") && report.contains("data:image/jpeg;base64,"));
+}
+
+/// What goes into a stage comes out of it, one way or the other.
+pub(super) fn sums_add_up(stats: &crate::build::Stats) {
+    let sum = |stage: &str, verdicts: &[&str]| -> u64 {
+        let rows = stats.funnel.iter().filter(|row| row.stage == stage);
+        rows.filter(|row| verdicts.contains(&row.verdict.as_str())).map(|row| row.count).sum()
+    };
+    let fate = |word: &str| stats.records.get(word).copied().unwrap_or(0);
+    assert_eq!(fate("read"), ["kept", "dropped", "refused", "skipped", "damaged"].map(fate).iter().sum::<u64>());
+    let extracted = sum("extract", &["keep"]);
+    assert_eq!(extracted, fate("kept") + fate("dropped"));
+    assert_eq!(extracted, sum("rules", &["keep", "drop"]));
+    assert_eq!(sum("rules", &["keep"]), sum("duplicates", &["keep", "drop"]));
+    let later = sum("lines", &["drop"]) + sum("decontaminate", &["drop"]) + sum("mix", &["drop"]);
+    assert_eq!(sum("duplicates", &["keep"]), later + sum("split", &["train", "held_out"]));
+    assert_eq!(sum("split", &["train", "held_out"]), fate("kept"));
+    for source in stats.sources.values() {
+        assert_eq!(source["read"], source.iter().filter(|(word, _)| *word != "read").map(|(_, n)| n).sum::<u64>());
+    }
+    let total = stats.table.last().expect("a total");
+    let rows = &stats.table[..stats.table.len() - 1];
+    assert_eq!(total.tokens, rows.iter().map(|row| row.tokens).sum::<u64>());
+    assert_eq!(total.passages, rows.iter().map(|row| row.passages).sum::<u64>());
 }
 
 #[test]

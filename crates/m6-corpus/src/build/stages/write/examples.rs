@@ -36,7 +36,7 @@ pub struct Examples(pub BTreeMap<String, Vec<Example>>);
 impl Examples {
     /// Takes an example unless there are enough of its kind.
     pub fn offer(&mut self, row: &Row, source: &str, title: &str, text: &str, copy: Option<u64>) {
-        let kind = format!("{} {} {}", row.stage, row.verdict, row.rule);
+        let kind = format!("{} {} {}", row.stage, row.verdict, row.general_rule());
         let of_kind = self.0.entry(kind).or_default();
         if of_kind.len() < PER_RULE {
             of_kind.push(Example {

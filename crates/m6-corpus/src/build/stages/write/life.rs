@@ -12,13 +12,14 @@ use crate::Result;
 use crate::build::adapt::rules::{Assets, Judges, signal_names};
 use crate::build::config::{Config, Modality, SourceConfig};
 use crate::build::context::Context;
-use crate::build::docs::{Doc, DocReader};
+use crate::build::count_tokens;
+use crate::build::docs::{Doc, DocPicture, DocReader};
 use crate::build::ledger::Row;
 use crate::build::stages::finish::{self, Finished};
 use crate::build::stages::looks::{self, Looks};
 use crate::build::stages::pictures::{self, Picture};
 use crate::build::stages::signals::{self, Trimmed};
-use crate::build::stages::{Cursor, decide, duplicates, mix, part_name, rows};
+use crate::build::stages::{Cursor, Sorted, decide, duplicates, mix, part_name, rows};
 use crate::table::Reader;
 
 /// A verdict of the document rules.
@@ -45,11 +46,11 @@ pub(super) struct Life<'a> {
     docs: DocReader,
     verdicts: Cursor,
     numbers: Cursor,
-    trimmed: HashMap<usize, Trimmed>,
+    trimmed: Sorted<Trimmed>,
     twins: HashMap<usize, Twin>,
-    finished: HashMap<usize, Finished>,
+    finished: Sorted<Finished>,
     capped: HashMap<usize, (String, i64)>,
-    pictures: HashMap<usize, Vec<Picture>>,
+    pictures: Sorted<Picture>,
     looks: Looks,
 }
 
@@ -80,16 +81,6 @@ impl<'a> Life<'a> {
             capped.insert(index(batch.int(0, row)), why);
             Ok(())
         })?;
-        let mut finished = HashMap::new();
-        finish::read(&found.finished[shard].folder, |row, done| {
-            finished.insert(row, done);
-            Ok(())
-        })?;
-        let mut pictures: HashMap<usize, Vec<Picture>> = HashMap::new();
-        pictures::read(&found.seen[shard].folder, |picture| {
-            pictures.entry(picture.row).or_default().push(picture);
-            Ok(())
-        })?;
         let verdicts = found.decided[shard].folder.join(decide::NAME);
         let numbers = found.measured[shard].folder.join(signals::NAME);
         Ok(Self {
@@ -101,9 +92,9 @@ impl<'a> Life<'a> {
             numbers: Cursor::new(Reader::open_all(&numbers)?),
             trimmed: signals::trimmed(&found.measured[shard].folder)?,
             twins,
-            finished,
+            finished: finish::read(&found.finished[shard].folder)?,
             capped,
-            pictures,
+            pictures: pictures::by_record(&found.seen[shard].folder)?,
             looks: looks::read(found.looks, shard)?,
         })
     }
@@ -119,9 +110,15 @@ impl<'a> Life<'a> {
         while let Some(docs) = self.docs.next_batch()? {
             for doc in docs {
                 let (verdict, numbers) = self.next_row()?;
+                let known = Known {
+                    trimmed: self.trimmed.take(row)?,
+                    finished: self.finished.take(row)?,
+                    pictures: all_of(&mut self.pictures, row)?,
+                };
                 let mut told = Told {
                     life: &self,
                     doc: &doc,
+                    known,
                     row,
                     assets,
                     judges,
@@ -159,10 +156,28 @@ impl<'a> Life<'a> {
     }
 }
 
+/// What some stages have to say about one record.
+#[derive(Default)]
+struct Known {
+    trimmed: Option<Trimmed>,
+    finished: Option<Finished>,
+    pictures: Vec<Picture>,
+}
+
+/// Every picture of a record.
+fn all_of(pictures: &mut Sorted<Picture>, row: usize) -> Result<Vec<Picture>> {
+    let mut out = Vec::new();
+    while let Some(picture) = pictures.take(row)? {
+        out.push(picture);
+    }
+    Ok(out)
+}
+
 /// The life of one record.
 struct Told<'a> {
     life: &'a Life<'a>,
     doc: &'a Doc,
+    known: Known,
     row: usize,
     assets: &'a Assets,
     judges: &'a Judges,
@@ -174,7 +189,7 @@ impl Told<'_> {
         let doc = self.doc;
         let n_chars = numbers.first().copied().flatten();
         writer.step(&self.step("extract", "keep", "").measured(n_chars, None), "", "", None)?;
-        if let Some(trimmed) = self.life.trimmed.get(&self.row) {
+        if let Some(trimmed) = &self.known.trimmed {
             self.trims(trimmed, writer)?;
         }
         if !verdict.keep {
@@ -189,7 +204,7 @@ impl Told<'_> {
             return self.end(row.measured(twin.jaccard, threshold), writer);
         }
         writer.step(&self.step("duplicates", "keep", ""), "", "", None)?;
-        let Some(done) = self.life.finished.get(&self.row) else {
+        let Some(done) = self.known.finished.take() else {
             return Ok(());
         };
         if done.removed > 0 {
@@ -212,7 +227,7 @@ impl Told<'_> {
         self.fate.fate = "kept";
         self.fate.split = Some(split.name());
         writer.step(&self.step("split", split.name(), ""), &doc.title, &done.text, None)?;
-        self.samples(done, split, writer)
+        self.samples(&done, split, writer)
     }
 
     /// What the rules over parts took out.
@@ -245,11 +260,12 @@ impl Told<'_> {
         let pictures = self.pictures(writer)?;
         for modality in &source.modality {
             match modality {
-                Modality::Text if !done.text.is_empty() => {
-                    self.fate.text_chars = n_chars(&done.text);
+                // A text that goes out with its pictures does not go out a second time without them.
+                Modality::Text if done.text.is_empty() || self.is_document(&pictures) => {}
+                Modality::Text => {
+                    self.fate.text_tokens = count_tokens(&done.text);
                     writer.samples.text(split, &source.name, self.doc, &done.text)?;
                 }
-                Modality::Text => {}
                 Modality::Pairs => self.pairs(&pictures, split, writer)?,
                 Modality::Documents => self.document(&pictures, done, split, writer)?,
             }
@@ -257,11 +273,15 @@ impl Told<'_> {
         Ok(())
     }
 
+    /// Whether the record goes out as an interleaved document.
+    fn is_document(&self, pictures: &[(Picture, u64)]) -> bool {
+        self.life.source.modality.contains(&Modality::Documents) && !pictures.is_empty()
+    }
+
     /// The pictures that stay, after telling what became of every one.
     fn pictures(&self, writer: &mut ShardWriter<'_>) -> Result<Vec<(Picture, u64)>> {
         let mut out = Vec::new();
-        let of_record = self.life.pictures.get(&self.row).map_or(&[][..], Vec::as_slice);
-        for picture in of_record {
+        for picture in &self.known.pictures {
             let id = format!("{}#{}", self.doc.id, picture.place);
             let row = Row::new(&id, "pictures", &picture.verdict, &picture.rule);
             let address = self.doc.pictures.get(picture.place).map_or("", |p| &p.address);
@@ -316,7 +336,7 @@ impl Told<'_> {
                 image_url: &about.address,
                 source: &self.life.source.name,
                 licence: &self.life.source.licence,
-                captions: [&about.caption],
+                captions: captions_of(about),
                 caption_role: &about.role,
                 title: &self.doc.title,
                 width: picture.width,
@@ -324,7 +344,7 @@ impl Told<'_> {
             };
             writer.samples.pictures(Modality::Pairs, split, &pair, &[jpeg.as_slice()])?;
             self.fate.pairs += 1;
-            self.fate.pair_chars += n_chars(&about.caption);
+            self.fate.pair_tokens += pair.captions.iter().map(|caption| count_tokens(caption)).sum::<u64>();
         }
         Ok(())
     }
@@ -337,7 +357,7 @@ impl Told<'_> {
         split: Split,
         writer: &mut ShardWriter<'_>,
     ) -> Result<()> {
-        if pictures.is_empty() {
+        if !self.is_document(pictures) {
             return Ok(());
         }
         let (mut lines, mut jpegs) = (Vec::new(), Vec::new());
@@ -361,14 +381,21 @@ impl Told<'_> {
         let jpegs: Vec<&[u8]> = jpegs.iter().map(Vec::as_slice).collect();
         writer.samples.pictures(Modality::Documents, split, &document, &jpegs)?;
         self.fate.document_pictures = jpegs.len() as u64;
-        self.fate.document_chars = n_chars(&done.text);
+        self.fate.document_tokens = count_tokens(&done.text);
         Ok(())
     }
 }
 
-/// Characters but white space.
-fn n_chars(text: &str) -> u64 {
-    text.chars().filter(|c| !c.is_whitespace()).count() as u64
+/// The chosen caption, and behind it the others that came with the picture to be read with it.
+fn captions_of(picture: &DocPicture) -> Vec<&str> {
+    let given = picture.texts.iter().filter(|text| text.role == "caption");
+    let mut out = vec![picture.caption.as_str()];
+    for text in given {
+        if !out.contains(&text.text.as_str()) {
+            out.push(&text.text);
+        }
+    }
+    out
 }
 
 /// The split of a record: one for all records of a host.

@@ -32,7 +32,7 @@ use samples::Samples;
 /// Writing.
 pub const STAGE: Stage = Stage {
     name: "write",
-    version: 1,
+    version: 2,
 };
 /// The ledger of a shard.
 pub const LEDGER_NAME: &str = "ledger.parquet";

@@ -26,11 +26,11 @@ pub const COLUMNS: [(&str, Kind); 20] = [
     ("number", Kind::Int),
     ("duplicate_of", Kind::Int),
     ("split", Kind::Text),
-    ("text_chars", Kind::Int),
+    ("text_tokens", Kind::Int),
     ("pairs", Kind::Int),
-    ("pair_chars", Kind::Int),
+    ("pair_tokens", Kind::Int),
     ("document_pictures", Kind::Int),
-    ("document_chars", Kind::Int),
+    ("document_tokens", Kind::Int),
 ];
 
 /// What became of a record, beside what it is.
@@ -52,16 +52,16 @@ pub struct Fate {
     pub duplicate_of: Option<u32>,
     /// `train` or `held_out`.
     pub split: Option<&'static str>,
-    /// Characters of its passage; 0 where there is none.
-    pub text_chars: u64,
+    /// Tokens of its passage; 0 where there is none.
+    pub text_tokens: u64,
     /// Its image-text pairs.
     pub pairs: u64,
-    /// Characters of their captions.
-    pub pair_chars: u64,
+    /// Tokens of their captions.
+    pub pair_tokens: u64,
     /// Pictures of its interleaved document.
     pub document_pictures: u64,
-    /// Characters of that document.
-    pub document_chars: u64,
+    /// Tokens of that document.
+    pub document_tokens: u64,
 }
 
 /// Writes the table of a shard.
@@ -113,11 +113,11 @@ impl Records {
             number(fate.number),
             number(fate.duplicate_of),
             fate.split.map_or(Cell::Null, Cell::Text),
-            count(fate.text_chars),
+            count(fate.text_tokens),
             count(fate.pairs),
-            count(fate.pair_chars),
+            count(fate.pair_tokens),
             count(fate.document_pictures),
-            count(fate.document_chars),
+            count(fate.document_tokens),
         ];
         row.extend((0..self.n_signals).map(|at| float(signals.get(at).copied().flatten())));
         self.table.push(&row)

@@ -57,8 +57,8 @@ pub struct Pair<'a> {
     pub source: &'a str,
     /// Licence of the source.
     pub licence: &'a str,
-    /// The chosen caption, alone; a list because readers expect one.
-    pub captions: [&'a str; 1],
+    /// The chosen caption first; behind it only others that came with the picture as captions.
+    pub captions: Vec<&'a str>,
     /// Where it is from.
     pub caption_role: &'a str,
     /// Headline of the record.

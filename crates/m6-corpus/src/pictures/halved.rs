@@ -55,7 +55,7 @@ impl ImageBuffer for Halved<'_> {
         }
         let is_last = y + 1 == self.height;
         // The encoder repeats the last row below the picture: there its chroma may be picked, even or not.
-        let below = match (y % 2 == 0, is_last) {
+        let below = match (y.is_multiple_of(2), is_last) {
             (_, true) => Some(row),
             (true, false) => Some(self.row(y + 1)),
             (false, false) => None,

@@ -53,7 +53,7 @@ pub struct FetchArgs {
     /// Most bytes of one body.
     #[arg(long, value_name = "BYTES")]
     pub max_bytes: Option<u64>,
-    /// Type that is wanted, as a prefix; may be given several times. Pictures by default.
+    /// Type that is wanted, as a prefix; may be given several times, "" is all. Pictures by default.
     #[arg(long, value_name = "PREFIX")]
     pub accept: Vec<String>,
     /// For tests: loopback addresses of this machine at any port, and nothing else.
@@ -124,10 +124,7 @@ fn settings(args: &FetchArgs, common: &Common) -> Result<Config> {
             toml::from_str::<Config>(&text)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
         }
-        None => Config {
-            types: vec!["image/".to_owned()],
-            ..Config::default()
-        },
+        None => Config::default(),
     };
     fn put<T: Clone>(place: &mut T, value: &Option<T>) {
         if let Some(value) = value {
@@ -148,6 +145,8 @@ fn settings(args: &FetchArgs, common: &Common) -> Result<Config> {
             .iter()
             .map(|prefix| prefix.to_ascii_lowercase())
             .collect();
+    } else if config.types.is_empty() {
+        config.types = vec!["image/".to_owned()];
     }
     if args.loopback_only {
         config.network = Network::LoopbackOnly;
@@ -157,11 +156,11 @@ fn settings(args: &FetchArgs, common: &Common) -> Result<Config> {
 
 fn list_failure(args: &FetchArgs, error: m6_corpus::Error) -> Failure {
     match error {
-        m6_corpus::Error::Config(what) => {
+        m6_corpus::Error::Config(what) if args.field.is_none() => {
             Failure::usage(format!("{}: {what}", args.list.display()))
                 .hint("--field NAME says where the addresses are")
         }
-        other => failure(other),
+        other => Failure::usage(other),
     }
 }
 

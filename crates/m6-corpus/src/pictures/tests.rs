@@ -225,49 +225,85 @@ fn pictures_from_the_wild_have_numbers_and_copies() {
     assert_eq!(n_files, 19);
 }
 
-#[test]
-fn nearly_all_photographs_pass_and_none_holds_a_code() {
-    let Some(folder) = shared("flickr8k-cn") else {
-        return;
-    };
-    let file = std::fs::File::open(folder.join("train-original-size.tar")).unwrap();
+/// The first pictures of a shared tar.
+fn members(folder: &str, name: &str, n_most: usize) -> Option<Vec<Vec<u8>>> {
+    let file = std::fs::File::open(shared(folder)?.join(name)).unwrap();
     let mut archive = tar::Archive::new(file);
-    let (mut n_photos, mut failed, mut prints) = (0, Vec::new(), Vec::new());
+    let mut pictures = Vec::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        if entry
-            .path()
-            .unwrap()
-            .extension()
-            .is_none_or(|kind| kind != "jpg")
-        {
-            continue;
+        let kind = entry.path().unwrap().extension().map(ToOwned::to_owned);
+        if kind.is_some_and(|kind| kind == "jpg" || kind == "png") && pictures.len() < n_most {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+            pictures.push(bytes);
         }
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
-        let facts = inspect(&bytes, &WEB_LIMITS).unwrap();
-        n_photos += 1;
-        prints.push(facts.fingerprint());
-        failed.extend(Rules::default().decide(&facts));
     }
-    assert!(n_photos > 20);
+    Some(pictures)
+}
+
+#[test]
+fn nearly_all_photographs_pass_and_copies_fall_together() {
+    let Some(photos) = members("flickr8k-cn", "train-original-size.tar", 1000) else {
+        return;
+    };
+    assert!(photos.len() > 20);
+    let (mut failed, mut prints, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+    for photo in &photos {
+        let facts = inspect(photo, &WEB_LIMITS).unwrap();
+        failed.extend(Rules::default().decide(&facts));
+        let first = prints.len() as u32;
+        prints.push(facts.fingerprint());
+        for (side, quality) in [(256, 95), (96, 40)] {
+            let how = Prepare {
+                side,
+                quality,
+                ..Prepare::default()
+            };
+            let copy = prepare(photo, &WEB_LIMITS, &how).unwrap();
+            prints.push(inspect(&copy.jpeg, &WEB_LIMITS).unwrap().fingerprint());
+        }
+        expected.extend([first; 3]);
+    }
     assert!(
-        failed.len() * 50 <= n_photos,
-        "{} of {n_photos} dropped: {failed:?}",
-        failed.len()
+        failed.len() * 50 <= photos.len(),
+        "{} of {} dropped: {failed:?}",
+        failed.len(),
+        photos.len()
     );
     assert!(
         failed.iter().all(|failure| failure.rule != "picture_qr"),
         "{failed:?}"
     );
-    // They are all different photographs.
-    let leaders = cluster(&prints, &Near::default()).unwrap();
-    let n_joined = (0u32..)
-        .zip(&leaders)
-        .filter(|(at, leader)| at != *leader)
-        .count();
-    assert!(
-        n_joined * 200 <= n_photos,
-        "{n_joined} of {n_photos} joined"
-    );
+    // They are all different photographs, and each is found in its copies.
+    assert_eq!(cluster(&prints, &Near::default()).unwrap(), expected);
+}
+
+#[test]
+fn flowers_emoji_and_icons_have_sane_numbers() {
+    for (folder, name) in [
+        ("flowers-zh", "flowers-128.tar"),
+        ("emoji-zh", "noto-72.tar"),
+        ("icons-zh", "iconpark-72.tar"),
+    ] {
+        let Some(pictures) = members(folder, name, 300) else {
+            continue;
+        };
+        assert!(pictures.len() > 100, "{folder}");
+        let facts: Vec<PictureFacts> = pictures
+            .iter()
+            .map(|bytes| inspect(bytes, &WEB_LIMITS).unwrap())
+            .collect();
+        let median = |value: fn(&PictureFacts) -> f64| {
+            let mut values: Vec<f64> = facts.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let (colors, flatness) = (median(|f| f64::from(f.n_colors)), median(|f| f.flatness));
+        // Photographs have many colours and no ground; drawings have few and much of it.
+        let is_photo = folder == "flowers-zh";
+        assert_eq!(colors > 200.0, is_photo, "{folder}: {colors}");
+        assert_eq!(flatness < 0.2, is_photo, "{folder}: {flatness}");
+        assert!(facts.iter().all(|f| !f.qr && f.aspect < 1.1), "{folder}");
+    }
 }

@@ -2,8 +2,13 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr_iter};
+
 /// Most fields of one header; what follows is dropped.
 const MAX_FIELDS: usize = 4096;
+
+/// Fields for which room is made at once: most headers have fewer.
+const TYPICAL_FIELDS: usize = 16;
 
 /// `Name: value` lines in their order; names compare without regard to case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,52 +27,63 @@ impl Headers {
     /// Fields of the lines up to the first empty one; what is not UTF-8 is replaced, folded lines are joined.
     pub(super) fn parse(block: &[u8]) -> Self {
         let text = unfolded(block);
-        let mut fields = Vec::new();
-        let mut next = 0;
-        for line in text.split('\n') {
-            let start = next;
-            next += line.len() + 1;
-            if line.trim_end_matches('\r').is_empty() || fields.len() == MAX_FIELDS {
+        let bytes = text.as_bytes();
+        let mut fields = Vec::with_capacity(TYPICAL_FIELDS);
+        let mut start = 0;
+        while let Some(rest) = bytes.get(start..)
+            && fields.len() < MAX_FIELDS
+        {
+            let line = rest.split_at(memchr(b'\n', rest).unwrap_or(rest.len())).0;
+            if line.is_empty() || line == b"\r" {
                 break;
             }
-            let Some((name, value)) = line.split_once(':') else {
-                continue;
-            };
-            let trimmed = value.trim();
-            let lead = value.len() - value.trim_start().len();
-            let value_start = start + name.len() + 1 + lead;
-            fields.push(Field {
-                name: start..start + name.trim_end().len(),
-                value: value_start..value_start + trimmed.len(),
-            });
+            if let Some(colon) = memchr(b':', line) {
+                fields.push(Field {
+                    name: trimmed(bytes, start, start + colon),
+                    value: trimmed(bytes, start + colon + 1, start + line.len()),
+                });
+            }
+            start += line.len() + 1;
         }
         Self { text, fields }
     }
 
     /// The value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        // Lengths rule out most names without a look at them.
+        let field = self.fields.iter().find(|field| {
+            field.name.len() == name.len() && self.part(&field.name).eq_ignore_ascii_case(name)
+        })?;
+        Some(self.part(&field.value))
     }
 
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|field| {
-            let part = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
-            (part(&field.name), part(&field.value))
-        })
+        self.fields
+            .iter()
+            .map(|field| (self.part(&field.name), self.part(&field.value)))
     }
+
+    fn part(&self, range: &Range<usize>) -> &str {
+        self.text.get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// What `bytes` hold from `start` to `end`, without the blanks at both ends of it.
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> Range<usize> {
+    let part = bytes.get(start..end).unwrap_or_default();
+    let start = start + part.len() - part.trim_ascii_start().len();
+    start..start + part.trim_ascii().len()
 }
 
 /// The block as text, with the line breaks before continuation lines made blanks.
 fn unfolded(block: &[u8]) -> String {
     let mut bytes = block.to_vec();
-    for i in 0..bytes.len().saturating_sub(1) {
-        if bytes[i] == b'\n' && matches!(bytes[i + 1], b' ' | b'\t') {
-            bytes[i] = b' ';
-            if i > 0 && bytes[i - 1] == b'\r' {
-                bytes[i - 1] = b' ';
+    for at in memchr_iter(b'\n', block) {
+        if matches!(block.get(at + 1), Some(b' ' | b'\t')) {
+            bytes[at] = b' ';
+            if at > 0 && block[at - 1] == b'\r' {
+                bytes[at - 1] = b' ';
             }
         }
     }

@@ -212,15 +212,14 @@ impl Reader {
 
     /// Reads the HTTP head at the start of a block, if there is one, and its length in bytes.
     fn http_head(&mut self, head: &Head) -> std::result::Result<Option<(HttpHead, usize)>, Fault> {
-        let is_http = head
-            .content_type
-            .as_deref()
-            .and_then(media_type)
-            .is_some_and(|mime| mime == "application/http");
+        let is_http = |head: &Head| {
+            let mime = head.content_type.as_deref().and_then(media_type);
+            mime.is_some_and(|mime| mime == "application/http")
+        };
         let has_head = head.length > 0
             && match head.kind {
                 Kind::Response | Kind::Revisit => http::starts(self.stream.peek(SNIFF)?),
-                Kind::Request => is_http,
+                Kind::Request => is_http(head),
                 _ => false,
             };
         if !has_head {

@@ -2,6 +2,7 @@
 
 use super::entity;
 use super::hints::{self, Furniture, Hint};
+use super::images;
 use super::line::{Line, State};
 use super::tag::Tag;
 use super::token::Key;
@@ -202,8 +203,7 @@ impl Walk<'_, '_> {
             breaks,
             ..outer
         };
-        // A heading that links to its own place is no link.
-        state.in_link |= tag == Tag::A && !(outer.kind == Kind::Heading && self.is_own_place(node));
+        state.in_link |= tag == Tag::A && !self.leads_nowhere(node, outer.kind);
         state.muted |= tag == Tag::Noscript;
         match tag {
             Tag::Pre | Tag::Listing => {
@@ -224,9 +224,11 @@ impl Walk<'_, '_> {
         self.open.push(state);
     }
 
-    fn is_own_place(&self, node: usize) -> bool {
-        let href = self.tree.attr(node, Key::Href).unwrap_or_default();
-        href.trim_start().starts_with('#') || href.is_empty()
+    /// Whether a link is none: a heading that links to its own place, a picture to its larger copy.
+    fn leads_nowhere(&self, node: usize, kind: Kind) -> bool {
+        let href = self.tree.attr(node, Key::Href).unwrap_or_default().trim();
+        let own_place = href.is_empty() || href.starts_with('#');
+        (kind == Kind::Heading && own_place) || images::has_picture_suffix(href)
     }
 
     fn note(&mut self, node: usize, end: usize, hint: Hint) {

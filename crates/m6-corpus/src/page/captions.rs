@@ -134,15 +134,25 @@ fn candidates(tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], at: usize) -> Ve
     if let Some(text) = figcaption(tree, node, blocks) {
         add(Role::Figcaption, &text, 1);
     }
+    // The caption of a picture above the text is not shown.
+    let next = blocks.get(shown[at] + 1);
+    if let Some(block) = next.filter(|b| b.kind == Kind::Caption) {
+        add(Role::Figcaption, &block.text, 1);
+    }
     for (distance, block) in around(blocks, shown, at) {
         if block.kind == Kind::Caption {
             add(Role::Figcaption, &block.text, distance);
-        } else if distance.abs() == 1 && is_neighbour(block, distance) {
+        } else if distance.abs() == 1 && is_marked(block) {
             add(Role::Neighbour, &block.text, distance);
         }
     }
     add(Role::Alt, &attr_text(tree, node, Key::Alt), 0);
     add(Role::Title, &attr_text(tree, node, Key::Title), 0);
+    // Of several pictures in a row a label names the last.
+    let below = shown.get(at + 1).map(|i| &blocks[*i]);
+    if let Some(block) = below.filter(|block| is_label(block)) {
+        add(Role::Neighbour, &block.text, 1);
+    }
     let paragraph = around(blocks, shown, at).find(|(_, b)| {
         b.kind == Kind::Paragraph && b.weight >= SHORTEST_PARAGRAPH && b.n_marks > 0
     });
@@ -171,20 +181,35 @@ fn around<'b>(
     })
 }
 
-/// Whether the line next to a picture looks like its caption: it begins like one, or it is short and below.
-fn is_neighbour(block: &Raw, distance: i32) -> bool {
-    if block.weight > LONGEST_CAPTION
-        || matches!(block.kind, Kind::Heading | Kind::Code | Kind::TableRow)
-    {
-        return false;
-    }
-    if phrases::starts_like_caption(&block.text) {
-        return true;
-    }
+/// Whether a line next to a picture may be its caption at all.
+fn is_short_line(block: &Raw) -> bool {
+    let own_kind = matches!(
+        block.kind,
+        Kind::Heading | Kind::Code | Kind::TableRow | Kind::Image
+    );
+    !own_kind && block.weight <= LONGEST_CAPTION
+}
+
+/// Whether the line next to a picture begins as captions do.
+fn is_marked(block: &Raw) -> bool {
+    is_short_line(block) && phrases::starts_like_caption(&block.text)
+}
+
+/// Whether the line below a picture names something instead of saying it: it is short and no sentence.
+fn is_label(block: &Raw) -> bool {
     let open_end = !block
         .text
         .ends_with(['。', '！', '？', '：', ':', '；', '，']);
-    distance == 1 && open_end && block.weight < LONGEST_CAPTION / 3 && block.weight > WIDE
+    is_short_line(block) && open_end && block.weight < LONGEST_CAPTION / 3 && block.weight > WIDE
+}
+
+/// What is known of the page that a picture stands on.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PageFacts<'a> {
+    /// The address that relative ones are seen from.
+    pub(crate) base: Option<&'a str>,
+    /// The page's title: content systems write it into every `alt`, where it says nothing of the picture.
+    pub(crate) title: &'a str,
 }
 
 /// The picture at `at` of `shown` with its texts; `None` where there is no address to fetch.
@@ -193,17 +218,18 @@ pub(crate) fn image(
     blocks: &[Raw],
     shown: &[usize],
     at: usize,
-    base: Option<&str>,
+    page: PageFacts<'_>,
 ) -> Option<Image> {
     let node = blocks[*shown.get(at)?].node as usize;
     if is_tracker(tree, node) {
         return None;
     }
-    let src = source(tree, node, base)?;
+    let src = source(tree, node, page.base)?;
     let candidates = candidates(tree, blocks, shown, at);
     let chosen = candidates.iter().find(|c| match c.role {
         Role::Paragraph => c.distance.abs() == 1,
-        _ => says_something(&c.text),
+        Role::Figcaption => says_something(&c.text) && !phrases::is_credit(&c.text),
+        _ => says_something(&c.text) && c.text != page.title && !phrases::is_credit(&c.text),
     });
     Some(Image {
         src,
@@ -232,7 +258,10 @@ mod tests {
                     &lines.blocks,
                     &shown,
                     at,
-                    Some("http://a.cn/b/c.html"),
+                    PageFacts {
+                        base: Some("http://a.cn/b/c.html"),
+                        title: "页面的标题",
+                    },
                 )
             })
             .collect()
@@ -273,6 +302,11 @@ mod tests {
             Some(("黄山日出", Role::Title)),
         );
         check_caption("<p><img src=a alt=image></p>", None);
+        check_caption("<p><img src=a alt=页面的标题></p>", None);
+        check_caption(
+            &format!("<p><img src=a alt=红色的花></p><p>某某供图</p>{text}"),
+            Some(("红色的花", Role::Alt)),
+        );
         let image = images(&format!("<img src=a alt=图片>{text}")).remove(0);
         assert_eq!(image.caption_role, Some(Role::Paragraph));
         assert_eq!(image.candidates.last().map(|c| c.distance), Some(1));

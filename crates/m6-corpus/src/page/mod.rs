@@ -26,6 +26,7 @@ pub use captions::{Candidate, Image, Role};
 pub use lang::detect as language;
 
 use blocks::{Lines, Raw};
+use captions::PageFacts;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use tag::Tag;
@@ -214,6 +215,11 @@ fn gate(html: &str, options: &Options) -> Result<(), Refusal> {
 /// Lines and pictures that are shown, in order.
 fn fill(page: &mut Page, tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], base: Option<&str>) {
     let mut known: FxHashMap<String, usize> = FxHashMap::default();
+    let title = page.title.clone();
+    let facts = PageFacts {
+        base,
+        title: &title,
+    };
     for (at, i) in shown.iter().enumerate() {
         let block = &blocks[*i];
         if block.kind != Kind::Image {
@@ -231,7 +237,7 @@ fn fill(page: &mut Page, tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], base:
         if page.images.len() >= MOST_IMAGES {
             continue;
         }
-        let Some(image) = captions::image(tree, blocks, shown, at, base) else {
+        let Some(image) = captions::image(tree, blocks, shown, at, facts) else {
             continue;
         };
         let next = page.images.len();

@@ -62,9 +62,11 @@ const LINES: &[&str] = &[
     "分享",
     "回复",
     "评论",
+    "我要跟帖",
     "展开全文",
     "阅读全文",
     "查看全文",
+    "- the end -",
     "advert",
     "advertisement",
     "ad",
@@ -145,6 +147,42 @@ pub(crate) fn is_furniture_line(text: &str) -> bool {
         && text.chars().nth(LONGEST_FURNITURE_LINE).is_none()
 }
 
+/// Longest line that only says who made a picture, in characters.
+const LONGEST_CREDIT: usize = 24;
+
+/// Whether a line only says who made a picture.
+pub(crate) fn is_credit(text: &str) -> bool {
+    const STARTS: &[&str] = &[
+        "图片来源",
+        "图源",
+        "来源",
+        "摄影",
+        "供图",
+        "图/",
+        "图｜",
+        "图|",
+        "图片：",
+        "Photo",
+        "Credit",
+        "Image:",
+        "©",
+    ];
+    const ENDS: &[&str] = &[
+        "供图",
+        "摄",
+        "提供",
+        "资料图",
+        "资料图片",
+        "视觉中国",
+        "截图）",
+        "(资料图)",
+        "（资料图）",
+    ];
+    text.chars().nth(LONGEST_CREDIT).is_none()
+        && (STARTS.iter().any(|start| text.starts_with(start))
+            || ENDS.iter().any(|end| text.ends_with(end)))
+}
+
 /// Marks with which Chinese pages begin the words under a picture.
 pub(crate) fn starts_like_caption(text: &str) -> bool {
     const STARTS: &[&str] = &[
@@ -206,6 +244,19 @@ mod tests {
         }
         for line in ["2019年9月8日，会议召开。", "来源：新华社", "12345678"] {
             assert!(!is_imprint(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn credits_of_pictures() {
+        for (line, expected) in [
+            ("图片来源：视觉中国", true),
+            ("故宫博物院供图", true),
+            ("Photo: John Locher, AP", true),
+            ("Photo of a shopper who looks at extension cords", false),
+            ("图为会议现场，与会代表正在发言。新华社记者张三摄", false),
+        ] {
+            assert_eq!(is_credit(line), expected, "{line}");
         }
     }
 

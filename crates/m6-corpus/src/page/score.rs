@@ -41,6 +41,8 @@ const FEWEST: u64 = 20 * WIDE as u64;
 
 /// Content with less than this may be the one sentence of a page of lists, in tenths of a Han character.
 const SHORT: u64 = 100 * WIDE as u64;
+/// Blocks above the content among which its first pictures are looked for.
+const LEAD_REACH: usize = 8;
 /// The page's own `main` or body is taken instead of such content when it holds more than so many times as much.
 const BODY_HOLDS_MORE: u64 = 3;
 
@@ -60,6 +62,7 @@ pub(crate) fn choose(tree: &Tree<'_>, lines: &Lines) -> Vec<bool> {
         .map(|(b, bad)| range.contains(&(b.node as usize)) && !bad)
         .collect();
     trim::content(blocks, &mut keep);
+    lead_pictures(tree, blocks, &furniture, &mut keep);
     let weight = |keep: &[bool]| -> u64 {
         let kept = blocks.iter().zip(keep).filter(|(_, keep)| **keep);
         kept.map(|(b, _)| u64::from(b.weight)).sum()
@@ -78,6 +81,21 @@ pub(crate) fn choose(tree: &Tree<'_>, lines: &Lines) -> Vec<bool> {
         }
     }
     keep
+}
+
+/// Pictures between a headline and the text often stand outside the element that holds the text.
+fn lead_pictures(tree: &Tree<'_>, blocks: &[Raw], furniture: &[bool], keep: &mut [bool]) {
+    let Some(first) = keep.iter().position(|keep| *keep) else {
+        return;
+    };
+    let above = (0..first).rev().take(LEAD_REACH);
+    let near = above.take_while(|i| !furniture[*i] && !is_link(&blocks[*i]));
+    for i in near {
+        let (block, node) = (&blocks[i], blocks[i].node as usize);
+        let picture = block.kind == Kind::Image && !block.in_link;
+        keep[i] =
+            picture && images::looks_like_content(tree, node) && !images::is_tracker(tree, node);
+    }
 }
 
 /// Whether a line is mostly link.
@@ -317,6 +335,16 @@ mod tests {
             &format!("<div><p>{A}</p><p>{B}</p><p>责任编辑：张三</p></div>"),
             &[A, B],
         );
+    }
+
+    #[test]
+    fn a_picture_under_the_headline_belongs_to_the_text() {
+        let html = format!(
+            "<a href=/><img src=logo.png></a>{}<h1>题目</h1><figure><img src=a.jpg><figcaption>说明</figcaption></figure>\
+             <p>某记者</p><div class=entry-content><p>{A}</p><p>{B}</p></div>",
+            menu(9)
+        );
+        check(&html, &["", A, B]);
     }
 
     #[test]

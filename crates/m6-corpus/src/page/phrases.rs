@@ -147,8 +147,10 @@ pub(crate) fn is_furniture_line(text: &str) -> bool {
         && text.chars().nth(LONGEST_FURNITURE_LINE).is_none()
 }
 
-/// Longest line that only says who made a picture, in characters.
+/// Longest line that only says who made a picture, in characters, where it begins as such lines do.
 const LONGEST_CREDIT: usize = 24;
+/// The same where it only ends so: a longer line names the picture first.
+const LONGEST_CREDIT_END: usize = 14;
 
 /// Whether a line only says who made a picture.
 pub(crate) fn is_credit(text: &str) -> bool {
@@ -178,9 +180,9 @@ pub(crate) fn is_credit(text: &str) -> bool {
         "(资料图)",
         "（资料图）",
     ];
-    text.chars().nth(LONGEST_CREDIT).is_none()
-        && (STARTS.iter().any(|start| text.starts_with(start))
-            || ENDS.iter().any(|end| text.ends_with(end)))
+    let shorter_than = |n: usize| text.chars().nth(n).is_none();
+    (shorter_than(LONGEST_CREDIT) && STARTS.iter().any(|start| text.starts_with(start)))
+        || (shorter_than(LONGEST_CREDIT_END) && ENDS.iter().any(|end| text.ends_with(end)))
 }
 
 /// Marks with which Chinese pages begin the words under a picture.

@@ -1,10 +1,11 @@
-//! Prints the speed of the rules on one core in documents a second, whole and by part, as JSON.
+//! Prints the speed of the rules on one core in documents and megabytes a second, whole and by part, as JSON.
 //!
-//! `cargo run --release -p m6-corpus --example rules_throughput -- DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]`: every tenth document trains the language model
-//! and the classifier, the others are measured; every `.txt` file of the folder is a word list.
+//! `cargo run --release -p m6-corpus --example rules_throughput -- [DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]]`: every tenth document trains the
+//! language model and the classifier, the others are measured; every `.txt` file of the folder is a word list. Without arguments the pages of
+//! DuReader and the lists under `shared/data` (`M6_SHARED`, or beside the workspace).
 #![allow(clippy::print_stdout)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use m6_corpus::rules::decide::Calibration;
@@ -14,23 +15,57 @@ use m6_corpus::rules::{Assets, Judge, Signals, classify, lm, packs, pii};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Documents a second, the best of some rounds.
-fn speed(n_rounds: usize, texts: &[String], mut work: impl FnMut(&str) -> usize) -> f64 {
-    let mut best = f64::INFINITY;
-    for _ in 0..n_rounds {
-        let start = Instant::now();
-        let total: usize = texts.iter().map(|text| work(text)).sum();
-        std::hint::black_box(total);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    texts.len() as f64 / best
+/// What is measured: texts, lists, rounds.
+struct Input {
+    texts: Vec<String>,
+    lists: PathBuf,
+    n_rounds: usize,
 }
 
-fn load(path: &str, field: &str) -> Result<Vec<String>, Failure> {
+fn input() -> Result<Input, Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.as_slice() {
+        [path, field, lists, rest @ ..] => Ok(Input {
+            texts: fields(Path::new(path), field)?,
+            lists: PathBuf::from(lists),
+            n_rounds: rest.first().map_or(Ok(5), |n| n.parse())?,
+        }),
+        [] => {
+            let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+            let data = std::env::var_os("M6_SHARED").map_or_else(beside, PathBuf::from);
+            let data = data.join("data");
+            Ok(Input {
+                texts: pages(&data.join("qa/dureader-demo.jsonl"))?,
+                lists: data.join("lists"),
+                n_rounds: 5,
+            })
+        }
+        _ => Err("expected: rules_throughput [DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]]".into()),
+    }
+}
+
+fn rows(path: &Path) -> Result<Vec<serde_json::Value>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let rows = text.lines().map(serde_json::from_str);
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn fields(path: &Path, field: &str) -> Result<Vec<String>, Failure> {
+    let texts = rows(path)?
+        .into_iter()
+        .filter_map(|row| row[field].as_str().map(str::to_owned));
+    Ok(texts.filter(|text| !text.is_empty()).collect())
+}
+
+/// The web pages behind DuReader's questions.
+fn pages(path: &Path) -> Result<Vec<String>, Failure> {
     let mut texts = Vec::new();
-    for line in std::fs::read_to_string(path)?.lines() {
-        let row: serde_json::Value = serde_json::from_str(line)?;
-        texts.extend(row[field].as_str().map(str::to_owned));
+    for row in rows(path)? {
+        for page in row["documents"].as_array().into_iter().flatten() {
+            let lines = page["paragraphs"].as_array().into_iter().flatten();
+            let lines: Vec<&str> = lines.filter_map(|line| line.as_str()).collect();
+            texts.push(lines.join("\n"));
+        }
     }
     Ok(texts)
 }
@@ -63,121 +98,132 @@ fn lists(folder: &Path) -> Result<Lists, Failure> {
     Ok(Lists::load(&sources)?)
 }
 
-fn main() -> Result<(), Failure> {
-    let args: Vec<String> = std::env::args().collect();
-    let [_, path, field, folder, rest @ ..] = args.as_slice() else {
-        return Err("expected: rules_throughput DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]".into());
-    };
-    let n_rounds = rest.first().map_or(Ok(5), |n| n.parse())?;
-    let (sample, texts): (Vec<_>, Vec<_>) = load(path, field)?
-        .into_iter()
-        .enumerate()
-        .partition(|(index, _)| index % 10 == 0);
-    let sample: Vec<String> = sample.into_iter().map(|(_, text)| text).collect();
-    let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
+/// Lists of the folder, and models trained on the sample; the classifier's bad texts are the good ones backwards.
+fn assets(sample: &[String], folder: &Path) -> Result<(Assets, serde_json::Value), Failure> {
     let start = Instant::now();
-    let trained = lm::train(&sample, &lm::Config::default())?;
-    let train_s = start.elapsed().as_secs_f64();
-    let reversed = sample
+    let trained = lm::train(sample, &lm::Config::default())?;
+    let n_chars = trained.report.n_chars;
+    let speed = n_chars as f64 / start.elapsed().as_secs_f64();
+    let good = sample.iter().map(|text| (text.clone(), true));
+    let bad = sample
         .iter()
-        .map(|text| (text.chars().rev().collect::<String>(), false));
-    let labelled = sample
-        .iter()
-        .map(|text| (text.clone(), true))
-        .chain(reversed);
-    let examples: Vec<classify::Example> = labelled
+        .map(|text| (text.chars().rev().collect(), false));
+    let examples: Vec<classify::Example> = good
+        .chain(bad)
         .map(|(text, label)| classify::Example { text, label })
         .collect();
-    let classifier = classify::train(
-        &examples,
-        &classify::Config {
-            n_epochs: 2,
-            ..Default::default()
-        },
-    )?
-    .model;
+    let config = classify::Config {
+        n_epochs: 2,
+        ..Default::default()
+    };
     let assets = Assets {
-        lists: lists(Path::new(folder))?,
+        lists: lists(folder)?,
         lm: Some(trained.model),
-        classifier: Some(classifier),
+        classifier: Some(classify::train(&examples, &config)?.model),
     };
-    let judge = |name: &str| -> Result<Judge, Failure> {
-        Ok(Judge::new(&packs::get(name)?, &Calibration::default())?)
-    };
-    let (default, m6) = (judge("default")?, judge("m6")?);
+    Ok((
+        assets,
+        serde_json::json!({"chars": n_chars, "chars_per_s": speed as u64}),
+    ))
+}
 
-    let n_bytes: usize = texts.iter().map(String::len).sum();
-    let (model, linear) = (assets.lm.as_ref(), assets.classifier.as_ref());
-    let scans: Vec<Scan> = texts.iter().map(|text| Scan::of(text)).collect();
-    let mut next = 0;
-    let parts = [
-        (
-            "scan",
-            speed(n_rounds, &texts, |text| Scan::of(text).chars.len()),
-        ),
+/// A name and what is done with each text; the number keeps the work from being left out.
+type Part<'a> = (&'static str, Box<dyn Fn(usize, &str) -> usize + 'a>);
+
+fn parts<'a>(
+    assets: &'a Assets,
+    scans: &'a [Scan],
+    packs: &'a [(&'static str, Judge)],
+) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = vec![
+        ("scan", Box::new(|_, text| Scan::of(text).chars.len())),
         (
             "repeats",
-            speed(n_rounds, &texts, |_| {
-                next = (next + 1) % scans.len();
-                (repeats(&scans[next].chars).top[0] * 100.0) as usize
-            }),
+            Box::new(|i, _| (repeats(&scans[i].chars).top[0] * 100.0) as usize),
         ),
-        (
-            "lists",
-            speed(n_rounds, &texts, |text| assets.lists.find(text).len()),
-        ),
-        ("pii", speed(n_rounds, &texts, |text| pii::find(text).len())),
+        ("lists", Box::new(|_, text| assets.lists.find(text).len())),
+        ("pii", Box::new(|_, text| pii::find(text).len())),
         (
             "lm",
-            speed(n_rounds, &texts, |text| {
+            Box::new(|_, text| {
+                let model = assets.lm.as_ref();
                 model.map_or(0, |model| model.score(text).n_tokens as usize)
             }),
         ),
         (
             "classifier",
-            speed(n_rounds, &texts, |text| {
-                linear.map_or(0, |model| (model.score(text) * 100.0) as usize)
+            Box::new(|_, text| {
+                let model = assets.classifier.as_ref();
+                model.map_or(0, |model| (model.score(text) * 100.0) as usize)
             }),
         ),
         (
             "line_signals",
-            speed(n_rounds, &texts, |text| {
-                PartSignals::with(&assets, text, false).n_chars as usize
-            }),
+            Box::new(|_, text| PartSignals::with(assets, text, false).n_chars as usize),
         ),
         (
             "signals_without_models",
-            speed(n_rounds, &texts, |text| {
-                Signals::of(text, None, None).n_chars as usize
-            }),
+            Box::new(|_, text| Signals::of(text, None, None).n_chars as usize),
         ),
         (
             "signals",
-            speed(n_rounds, &texts, |text| {
-                Signals::with(&assets, text, None, None).n_chars as usize
-            }),
-        ),
-        (
-            "pack_default",
-            speed(n_rounds, &texts, |text| {
-                default.text(&assets, text, None, None).text.len()
-            }),
-        ),
-        (
-            "pack_m6",
-            speed(n_rounds, &texts, |text| {
-                m6.text(&assets, text, None, None).text.len()
-            }),
+            Box::new(|_, text| Signals::with(assets, text, None, None).n_chars as usize),
         ),
     ];
+    for (name, judge) in packs {
+        let work = |_: usize, text: &str| judge.text(assets, text, None, None).text.len();
+        parts.push((name, Box::new(work)));
+    }
+    parts
+}
+
+fn main() -> Result<(), Failure> {
+    let Input {
+        texts,
+        lists,
+        n_rounds,
+    } = input()?;
+    let (sample, texts): (Vec<_>, Vec<_>) = texts
+        .into_iter()
+        .enumerate()
+        .partition(|(index, _)| index % 10 == 0);
+    let bare = |texts: Vec<(usize, String)>| texts.into_iter().map(|(_, text)| text).collect();
+    let (sample, texts): (Vec<String>, Vec<String>) = (bare(sample), bare(texts));
+    let (assets, lm_train) = assets(&sample, &lists)?;
+    let mut judges = Vec::new();
+    for (name, pack) in [
+        ("pack_default", "default"),
+        ("pack_m6", "m6"),
+        ("pack_wudao", "wudao"),
+    ] {
+        judges.push((
+            name,
+            Judge::new(&packs::get(pack)?, &Calibration::default())?,
+        ));
+    }
+    let n_mb = texts.iter().map(String::len).sum::<usize>() as f64 / 1e6;
+    let scans: Vec<Scan> = texts.iter().map(|text| Scan::of(text)).collect();
     let mut report = serde_json::json!({
         "n_docs": texts.len(),
-        "mean_bytes": n_bytes as f64 / texts.len().max(1) as f64,
-        "lm_train_chars": trained.report.n_chars,
-        "lm_train_chars_per_s": (trained.report.n_chars as f64 / train_s) as u64,
+        "mean_bytes": (n_mb * 1e6 / texts.len().max(1) as f64) as u64,
+        "lm_train": lm_train,
     });
-    for (name, docs_per_s) in parts {
-        report[name] = (docs_per_s as u64).into();
+    for (name, work) in parts(&assets, &scans, &judges) {
+        let mut best = f64::INFINITY;
+        for _ in 0..n_rounds {
+            let start = Instant::now();
+            let total: usize = texts
+                .iter()
+                .enumerate()
+                .map(|(i, text)| work(i, text))
+                .sum();
+            std::hint::black_box(total);
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        report[name] = serde_json::json!({
+            "docs_per_s": (texts.len() as f64 / best) as u64,
+            "mb_per_s": (10.0 * n_mb / best).round() / 10.0,
+        });
     }
     println!("{report}");
     Ok(())

@@ -31,13 +31,16 @@ impl Normalizer {
         }
     }
 
-    /// Normalises a line with its ending, which is kept as it is whatever the rules say: `\n`, `\r\n` or none.
-    pub fn apply_line(&self, line: &str) -> String {
+    /// Normalises a line and appends it to `out`; its ending is kept as it is whatever the rules say: `\n`, `\r\n` or none.
+    pub fn push_line(&self, line: &str, out: &mut String) {
         let body = line.strip_suffix('\n').unwrap_or(line);
         let body = body.strip_suffix('\r').unwrap_or(body);
-        let ending = &line[body.len()..];
-        // A rule may give a line feed (from an entity): a line stays a line.
-        self.apply(body).replace('\n', " ") + ending
+        match self.apply(body) {
+            // A rule may give a line feed (from an entity): a line stays a line.
+            Cow::Owned(text) if text.contains('\n') => out.push_str(&text.replace('\n', " ")),
+            text => out.push_str(&text),
+        }
+        out.push_str(&line[body.len()..]);
     }
 }
 
@@ -61,7 +64,11 @@ mod tests {
             rules: Some(Rules::default()),
             converter: None,
         };
-        let check = |line: &str, expected: &str| assert_eq!(normalizer.apply_line(line), expected);
+        let check = |line: &str, expected: &str| {
+            let mut out = String::from("-");
+            normalizer.push_line(line, &mut out);
+            assert_eq!(out, format!("-{expected}"));
+        };
         check(" 好！！ \r\n", "好！\r\n");
         check("a&#10;b\n", "a b\n");
         check("好", "好");

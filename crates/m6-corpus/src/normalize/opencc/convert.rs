@@ -3,8 +3,8 @@
 use super::compat;
 use super::derive;
 use super::matcher::{Builder, Matcher, Sink};
-use super::script::{Cut, Part, Script, Stage, TAIWAN_VARIANTS, TS};
-use super::table::{OWN_BACK_EXCEPTIONS, OWN_WORDS, Table, Tables};
+use super::script::{Cut, Part, Script, Stage, TS};
+use super::table::{Table, Tables};
 use crate::{Error, Result};
 use std::borrow::Cow;
 
@@ -16,7 +16,6 @@ pub struct Converter {
     /// Whether the first stage cuts around its keys of rank 0.
     first_cuts: bool,
     stages: Vec<Matcher>,
-    missing: Vec<&'static str>,
 }
 
 impl Converter {
@@ -35,8 +34,7 @@ impl Converter {
     /// read.
     pub fn with_tables(script: Script, tables: &Tables) -> Result<Self> {
         let recipe = script.recipe();
-        let mut missing = Vec::new();
-        let mut stage = |layers: Stage| build(script, layers, tables, &mut missing);
+        let stage = |layers: Stage| build(script, layers, tables);
         let cutter = match recipe.cut {
             Cut::By(layers) => Some(stage(layers)?),
             Cut::None | Cut::ByFirstStage => None,
@@ -47,25 +45,17 @@ impl Converter {
             .copied()
             .map(stage)
             .collect::<Result<_>>()?;
-        missing.dedup();
         Ok(Self {
             script,
             cutter,
             first_cuts: matches!(recipe.cut, Cut::ByFirstStage),
             stages,
-            missing,
         })
     }
 
     /// Which conversion it is.
     pub fn script(&self) -> Script {
         self.script
-    }
-
-    /// OpenCC's dictionaries that are absent though the conversion goes on without: exceptions that follow the general
-    /// rule (or, backwards, one derived from the phrases of `s2t`), and regional words, for which our own list stands in.
-    pub fn missing(&self) -> &[&'static str] {
-        &self.missing
     }
 
     /// Converts a text of any length; lines are independent of each other.
@@ -206,13 +196,8 @@ impl Sink for Cuts {
     }
 }
 
-/// Compiles a stage; what is absent but can be done without is added to `missing`.
-fn build(
-    script: Script,
-    layers: Stage,
-    tables: &Tables,
-    missing: &mut Vec<&'static str>,
-) -> Result<Matcher> {
+/// Compiles a stage.
+fn build(script: Script, layers: Stage, tables: &Tables) -> Result<Matcher> {
     let mut builder = Builder::default();
     for layer in layers {
         let mut add = |key: &str, value: &str| builder.add(key, value, layer.rank);
@@ -227,43 +212,16 @@ fn build(
                 })?;
                 (name, rare.is_some())
             }
-            Part::Exceptions(name) => {
-                let found = forward(tables, name, &mut add)?;
-                missing.extend((!found).then_some(name));
-                continue;
-            }
-            Part::Words { table, back } => {
-                if !forward(tables, table, &mut add)? {
-                    missing.push(table);
-                    let own = if back { backward } else { forward };
-                    own(tables, OWN_WORDS, &mut add)?;
-                    // A word that is right already is not to be taken for one that ends or begins with another.
-                    let right = if back { forward } else { backward };
-                    right(tables, OWN_WORDS, &mut |word, _| add(word, word))?;
-                }
-                continue;
-            }
-            Part::BackExceptions { table, variants } => {
-                if !forward(tables, table, &mut add)? {
-                    missing.push(table);
-                    if variants == TAIWAN_VARIANTS {
-                        forward(tables, OWN_BACK_EXCEPTIONS, &mut add)?;
-                    }
-                    let derived = derive::back_exceptions(tables, variants)?;
-                    derived
-                        .iter()
-                        .try_for_each(|(key, value)| add(key, value))?;
-                }
-                continue;
-            }
-            Part::Regional { own } => {
-                let words = derive::regional(tables, own)?;
+            Part::Regional => {
+                let words = derive::regional(tables)?;
                 words.iter().try_for_each(|(key, value)| add(key, value))?;
                 continue;
             }
         };
         if !found {
-            return Err(absent(script, name));
+            return Err(Error::Config(format!(
+                "{script} needs OpenCC's dictionary {name}.txt, which is not carried: give a folder that has it"
+            )));
         }
     }
     Ok(builder.build())
@@ -291,12 +249,6 @@ fn backward(tables: &Tables, name: &str, add: Add<'_>) -> Result<bool> {
     Ok(found.is_some())
 }
 
-fn absent(script: Script, name: &str) -> Error {
-    Error::Config(format!(
-        "{script} needs OpenCC's dictionary {name}.txt, which is not carried: give a folder that has it"
-    ))
-}
-
 /// Gives a parsed dictionary to `use_it`; `None` when there is none of that name.
 pub(super) fn with_table<T>(
     tables: &Tables,
@@ -311,5 +263,5 @@ pub(super) fn with_table<T>(
 
 /// Traditional to simplified, for deriving dictionaries.
 pub(super) fn simplifier(tables: &Tables) -> Result<Matcher> {
-    build(Script::T2s, TS, tables, &mut Vec::new())
+    build(Script::T2s, TS, tables)
 }

@@ -5,10 +5,7 @@
 //! What comes out is what OpenCC 1.4 gives for the same dictionaries, with its table of rarely shown characters: a
 //! corpus is not for fonts. NUL and every other character without an entry pass unchanged, so no text is lost.
 //!
-//! Carried are the dictionaries between simplified and traditional and the single-character variants of Taiwan and
-//! Hong Kong: `s2t` and `t2s` are OpenCC's. Conversions to and from the regions go on without OpenCC's lists of
-//! exceptions and words, with lists derived from the phrases and a short one of our own; [`Converter::missing`] names
-//! what they lack, and a folder ([`Tables`]) can give it.
+//! All dictionaries that OpenCC's conversions need are carried; a folder ([`Tables`]) can replace any of them.
 
 mod compat;
 mod convert;

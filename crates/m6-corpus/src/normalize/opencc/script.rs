@@ -75,7 +75,7 @@ impl Script {
             Script::T2s => (Cut::None, &[TS]),
             Script::S2tw => (Cut::ByFirstStage, &[ST, TW]),
             Script::S2hk => (Cut::ByFirstStage, &[ST, HK]),
-            Script::S2twp => (Cut::ByFirstStage, &[ST_OF_TAIWAN, TW_WORDS]),
+            Script::S2twp => (Cut::ByFirstStage, &[ST, TW_WORDS]),
             Script::S2hkp => (Cut::ByFirstStage, &[ST, HK_WORDS]),
             Script::Tw2s => (Cut::By(TS_PHRASES), &[TW_BACK, TS]),
             Script::Hk2s => (Cut::By(TS_PHRASES), &[HK_BACK, TS]),
@@ -125,37 +125,17 @@ pub(super) struct Layer {
     pub rank: u8,
 }
 
-/// How a layer's pairs are made, and what happens when their dictionary is absent.
+/// How a layer's pairs are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
-    /// A dictionary that must be there.
+    /// A dictionary.
     Table(&'static str),
     /// The further values of a dictionary that few fonts show.
     Rare(&'static str),
-    /// A dictionary of exceptions, without which the conversion still works.
-    Exceptions(&'static str),
     /// A dictionary read backwards.
     Back(&'static str),
-    /// Words of a region; when they are absent, our own shorter list.
-    Words {
-        /// The words.
-        table: &'static str,
-        /// Whether our own list is read backwards.
-        back: bool,
-    },
-    /// Exceptions to a dictionary read backwards; when they are absent, derived from the phrases of `s2t`, with some of
-    /// our own.
-    BackExceptions {
-        /// The exceptions.
-        table: &'static str,
-        /// The dictionary read backwards.
-        variants: &'static str,
-    },
     /// The simplified forms of the regional words, so that later stages find them whole.
-    Regional {
-        /// Whether our own list stands in for Taiwan's words; not where they are not replaced afterwards.
-        own: bool,
-    },
+    Regional,
 }
 
 /// Where a text is cut before the stages; no key is found across a cut.
@@ -179,18 +159,6 @@ const fn layer(rank: u8, part: Part) -> Layer {
     Layer { part, rank }
 }
 
-/// The characters of Taiwan.
-pub(super) const TAIWAN_VARIANTS: &str = "TWVariants";
-
-const TW_EXCEPTIONS_BACK: Part = Part::BackExceptions {
-    table: "TWVariantsRevPhrases",
-    variants: TAIWAN_VARIANTS,
-};
-const HK_EXCEPTIONS_BACK: Part = Part::BackExceptions {
-    table: "HKVariantsRevPhrases",
-    variants: "HKVariants",
-};
-
 const TS_PHRASES: Stage = &[layer(0, Part::Table("TSPhrases"))];
 /// Traditional to simplified; also what [`Part::Regional`] is made with.
 pub(super) const TS: Stage = &[
@@ -200,60 +168,43 @@ pub(super) const TS: Stage = &[
 ];
 const ST: Stage = &[
     layer(0, Part::Table("STPhrases")),
-    layer(0, Part::Regional { own: false }),
-    layer(1, Part::Table("STCharacters")),
-];
-const ST_OF_TAIWAN: Stage = &[
-    layer(0, Part::Table("STPhrases")),
-    layer(0, Part::Regional { own: true }),
+    layer(0, Part::Regional),
     layer(1, Part::Table("STCharacters")),
 ];
 const TW: Stage = &[
-    layer(0, Part::Exceptions("TWVariantsPhrases")),
-    layer(1, Part::Table(TAIWAN_VARIANTS)),
+    layer(0, Part::Table("TWVariantsPhrases")),
+    layer(1, Part::Table("TWVariants")),
 ];
 const HK: Stage = &[
-    layer(0, Part::Exceptions("HKVariantsPhrases")),
+    layer(0, Part::Table("HKVariantsPhrases")),
     layer(1, Part::Table("HKVariants")),
 ];
 const TW_WORDS: Stage = &[
-    layer(
-        0,
-        Part::Words {
-            table: "TWPhrases",
-            back: false,
-        },
-    ),
-    layer(1, Part::Exceptions("TWVariantsPhrases")),
-    layer(2, Part::Table(TAIWAN_VARIANTS)),
+    layer(0, Part::Table("TWPhrases")),
+    layer(1, Part::Table("TWVariantsPhrases")),
+    layer(2, Part::Table("TWVariants")),
 ];
 const HK_WORDS: Stage = &[
     layer(0, Part::Table("HKPhrases")),
-    layer(1, Part::Exceptions("HKVariantsPhrases")),
+    layer(1, Part::Table("HKVariantsPhrases")),
     layer(2, Part::Table("HKVariants")),
 ];
 const TW_BACK: Stage = &[
-    layer(0, TW_EXCEPTIONS_BACK),
-    layer(1, Part::Back(TAIWAN_VARIANTS)),
+    layer(0, Part::Table("TWVariantsRevPhrases")),
+    layer(1, Part::Back("TWVariants")),
 ];
 const HK_BACK: Stage = &[
-    layer(0, HK_EXCEPTIONS_BACK),
+    layer(0, Part::Table("HKVariantsRevPhrases")),
     layer(1, Part::Back("HKVariants")),
 ];
 const TW_WORDS_BACK: Stage = &[
-    layer(
-        0,
-        Part::Words {
-            table: "TWPhrasesRev",
-            back: true,
-        },
-    ),
-    layer(1, TW_EXCEPTIONS_BACK),
-    layer(2, Part::Back(TAIWAN_VARIANTS)),
+    layer(0, Part::Table("TWPhrasesRev")),
+    layer(1, Part::Table("TWVariantsRevPhrases")),
+    layer(2, Part::Back("TWVariants")),
 ];
 const HK_WORDS_BACK: Stage = &[
     layer(0, Part::Table("HKPhrasesRev")),
-    layer(1, HK_EXCEPTIONS_BACK),
+    layer(1, Part::Table("HKVariantsRevPhrases")),
     layer(2, Part::Back("HKVariants")),
 ];
 const JP: Stage = &[layer(1, Part::Back("JPShinjitaiCharacters"))];

@@ -14,43 +14,32 @@ const TOFU_MARK: &str = "# @tofu-risk:";
 /// Comment that names the answer where several keys share a value: `# @reverse-prefer: VALUE [KEY]`.
 const PREFER_MARK: &str = "# @reverse-prefer:";
 
-/// The dictionaries that the program carries: OpenCC's (Apache-2.0, see `data/opencc/NOTICE`), and words of our own.
-const BUILT_IN: &[(&str, &str)] = &[
-    (
-        "HKVariants",
-        include_str!("../../../data/opencc/HKVariants.txt"),
-    ),
-    (
-        "STCharacters",
-        include_str!("../../../data/opencc/STCharacters.txt"),
-    ),
-    (
-        "STPhrases",
-        include_str!("../../../data/opencc/STPhrases.txt"),
-    ),
-    (
-        "TSCharacters",
-        include_str!("../../../data/opencc/TSCharacters.txt"),
-    ),
-    (
-        "TSPhrases",
-        include_str!("../../../data/opencc/TSPhrases.txt"),
-    ),
-    (
-        "TWVariants",
-        include_str!("../../../data/opencc/TWVariants.txt"),
-    ),
-    (OWN_WORDS, include_str!("../../../data/words/taiwan.txt")),
-    (
-        OWN_BACK_EXCEPTIONS,
-        include_str!("../../../data/words/taiwan-back.txt"),
-    ),
-];
+/// A dictionary that the program carries: its name and text.
+macro_rules! carried {
+    ($($name:literal)+) => {
+        &[$(($name, include_str!(concat!("../../../data/opencc/", $name, ".txt")))),+]
+    };
+}
 
-/// Name of our own list of Taiwan's words.
-pub(super) const OWN_WORDS: &str = "taiwan";
-/// Name of our own exceptions to Taiwan's variants read backwards.
-pub(super) const OWN_BACK_EXCEPTIONS: &str = "taiwan-back";
+/// OpenCC's dictionaries (Apache-2.0, see `data/opencc/NOTICE`).
+const BUILT_IN: &[(&str, &str)] = carried![
+    "HKPhrases"
+    "HKPhrasesRev"
+    "HKVariants"
+    "HKVariantsPhrases"
+    "HKVariantsRevPhrases"
+    "JPShinjitaiCharacters"
+    "JPShinjitaiPhrases"
+    "STCharacters"
+    "STPhrases"
+    "TSCharacters"
+    "TSPhrases"
+    "TWPhrases"
+    "TWPhrasesRev"
+    "TWVariants"
+    "TWVariantsPhrases"
+    "TWVariantsRevPhrases"
+];
 
 /// Where dictionaries are taken from: a folder first, then those the program carries (ours).
 #[derive(Clone, Debug, Default)]
@@ -281,7 +270,7 @@ mod tests {
         let (_, text) = tables.text("TWVariants").expect("reads").expect("is there");
         assert_eq!(text, "甲\t乙\n");
         assert!(tables.text("HKVariants").expect("reads").is_some());
-        assert!(tables.text("TWPhrases").expect("reads").is_none());
+        assert!(tables.text("NoSuchTable").expect("reads").is_none());
         assert!(Tables::with_folder(&dir.path().join("none")).is_err());
         m6_store::atomic::write_file(&dir.path().join("TWVariants.txt"), b"\xff").expect("writes");
         assert!(tables.text("TWVariants").is_err());
@@ -292,6 +281,7 @@ mod tests {
         for (name, text) in BUILT_IN {
             let table = Table::parse(Path::new(name), text).expect("parses");
             assert!(table.pairs().count() > 20, "{name}");
+            assert!(text.contains("License: Apache-2.0"), "{name}");
         }
     }
 }

@@ -48,25 +48,6 @@ fn what_has_no_entry_passes() {
     check(Script::T2s, "\u{f900}\u{2f800}", "岂丽");
 }
 
-#[test]
-fn absent_dictionaries_are_named() {
-    let error = Converter::new(Script::S2hkp)
-        .err()
-        .expect("needs words")
-        .to_string();
-    assert!(error.contains("HKPhrases.txt"), "{error}");
-    let words = Converter::new(Script::Tw2sp).expect("builds");
-    assert_eq!(words.missing(), ["TWPhrasesRev", "TWVariantsRevPhrases"]);
-    let taiwan = Converter::new(Script::S2tw).expect("builds");
-    assert_eq!(taiwan.missing(), ["TWVariantsPhrases"]);
-    assert!(
-        Converter::new(Script::T2s)
-            .expect("builds")
-            .missing()
-            .is_empty()
-    );
-}
-
 static T2S: LazyLock<Converter> = LazyLock::new(|| Converter::new(Script::T2s).expect("builds"));
 static HK2S: LazyLock<Converter> = LazyLock::new(|| Converter::new(Script::Hk2s).expect("builds"));
 /// The phrases, the rare characters, the others.
@@ -147,8 +128,8 @@ fn cases() -> Option<Vec<serde_json::Value>> {
 }
 
 /// Cases of a conversion: how many there are, and which came out otherwise.
-fn run_cases(script: Script, tables: &Tables, cases: &[serde_json::Value]) -> (usize, Vec<String>) {
-    let converter = Converter::with_tables(script, tables).expect("builds");
+fn run_cases(script: Script, cases: &[serde_json::Value]) -> (usize, Vec<String>) {
+    let converter = Converter::new(script).expect("builds");
     let mut n_cases = 0;
     let mut wrong = Vec::new();
     for case in cases {
@@ -167,52 +148,15 @@ fn run_cases(script: Script, tables: &Tables, cases: &[serde_json::Value]) -> (u
     (n_cases, wrong)
 }
 
-/// Conversions with the dictionaries carried, and how many of OpenCC's cases may differ since exceptions are absent.
-const CARRIED: [(Script, usize); 12] = [
-    (Script::S2t, 0),
-    (Script::T2s, 0),
-    (Script::S2tw, 2),
-    (Script::T2tw, 1),
-    (Script::S2hk, 3),
-    (Script::T2hk, 2),
-    (Script::Tw2s, 0),
-    (Script::Hk2s, 0),
-    (Script::Tw2t, 0),
-    (Script::Hk2t, 1),
-    (Script::S2twp, 32),
-    (Script::Tw2sp, 28),
-];
-
 #[test]
-fn opencc_cases_with_the_carried_dictionaries() {
+fn all_of_openccs_cases_come_out() {
     let Some(cases) = cases() else { return };
-    let mut problems = Vec::new();
-    for (script, may_differ) in CARRIED {
-        let (n_cases, wrong) = run_cases(script, &Tables::built_in(), &cases);
-        assert!(n_cases > 0, "{script} has no case");
-        if wrong.len() > may_differ {
-            problems.push(format!("{script}: {} of {n_cases} differ", wrong.len()));
-            problems.extend(wrong);
-        }
-    }
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
-}
-
-/// With all of OpenCC's dictionaries in the folder `M6_OPENCC` every case of every conversion must come out.
-#[test]
-fn opencc_cases_with_all_dictionaries() {
-    let (Some(cases), Some(folder)) = (cases(), std::env::var_os("M6_OPENCC")) else {
-        eprintln!("skipped: set M6_OPENCC to the folder of OpenCC's text dictionaries");
-        return;
-    };
-    let tables = Tables::with_folder(Path::new(&folder)).expect("opens");
+    assert_eq!(cases.len(), 159);
+    let mut wrong = Vec::new();
     for (name, script) in Script::ALL {
-        let (n_cases, wrong) = run_cases(script, &tables, &cases);
-        assert!(
-            wrong.is_empty(),
-            "{name}: {} of {n_cases}\n{}",
-            wrong.len(),
-            wrong.join("\n")
-        );
+        let (n_cases, of_script) = run_cases(script, &cases);
+        assert!(n_cases > 0, "{name} has no case");
+        wrong.extend(of_script);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

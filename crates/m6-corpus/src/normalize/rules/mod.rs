@@ -6,6 +6,7 @@
 //! repeats and blanks. A line feed is kept as the only mark of layout: at most [`MAX_LINE_FEEDS`] follow one another.
 
 mod chars;
+mod clean;
 mod entities;
 mod mojibake;
 mod repeats;
@@ -103,6 +104,9 @@ impl Rules {
         }
         let mut text = Cow::Borrowed(text);
         for _ in 0..MAX_ROUNDS {
+            if clean::is_clean(&text) {
+                break;
+            }
             let next = self.round(&text);
             if next == text {
                 break;

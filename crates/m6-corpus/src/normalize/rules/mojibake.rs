@@ -114,7 +114,7 @@ fn latin_stretch(rest: &str) -> Option<Stretch> {
 }
 
 /// Whether GBK shows this character for the first two bytes of a Chinese character or mark in UTF-8.
-fn may_begin_gbk(c: char) -> bool {
+pub(super) fn may_begin_gbk(c: char) -> bool {
     static HEADS: OnceLock<Vec<u64>> = OnceLock::new();
     if !('\u{4e00}'..='\u{9fff}').contains(&c) {
         return false;

@@ -270,6 +270,7 @@ fn good_text_passes_and_bad_text_does_not() {
         "2020 3030 4040 5050 6060 7070 8080 一二三四".to_owned(),
         "This page is in English and has nothing to say to a Chinese corpus.".to_owned(),
         "首页\n上一页\n下一页\n返回顶部\n版权所有".to_owned(),
+        "国内|国际|军事|社会\n股票|基金|债券|期货\n足球|篮球|网球|排球\n今天的新闻写在这里。\n明天的新闻还没有写。".to_owned(),
     ];
     let (share, _) = kept_share(&judge, &bad);
     assert_eq!(share, 0.0);

@@ -1,5 +1,6 @@
 //! Numbers about texts, parts of texts, pictures and pairs: measured once, kept as columns, decided over later.
 
+mod menus;
 mod pair;
 mod part;
 mod phrases;
@@ -72,6 +73,8 @@ columns! {
         ellipsis_line_share: f64,
         /// Share of lines that begin with a list mark.
         bullet_line_share: f64,
+        /// Share of lines that are rows of short items with separators: menus and paths of a page.
+        menu_line_share: f64,
         /// Share of lines that stood before in the text.
         dup_line_share: f64,
         /// Share of characters in such lines.
@@ -163,6 +166,7 @@ impl Signals {
         signals.take_lines(&scan);
         signals.take_repeats(&scan);
         signals.take_phrases(text);
+        signals.menu_line_share = menus::line_share(text);
         signals.take_lists(assets, text, url);
         signals.take_pii(text);
         signals.perplexity = assets.lm.as_ref().and_then(|model| model.perplexity(text));

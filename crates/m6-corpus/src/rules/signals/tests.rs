@@ -45,6 +45,7 @@ fn columns_have_the_values_their_names_say() {
     check("哈哈哈", "longest_run", 3.0);
     check("甲行\n乙行\n甲行\n甲行", "dup_line_share", 0.5);
     check("甲行\n乙行\n甲行\n甲行", "dup_line_char_share", 0.5);
+    check("首页|新闻|体育|财经\n正文。", "menu_line_share", 0.5);
     check("甲\n\n乙\n\n甲", "dup_paragraph_share", 1.0 / 3.0);
     check("见http://a.cn。", "link_char_share", 11.0 / 13.0);
     check("下一篇：无", "boilerplate_hits", 1.0);

@@ -7,8 +7,12 @@ pub mod extract;
 pub mod fetch;
 pub mod normalize;
 pub mod read;
+pub mod train_classifier;
+pub mod train_lm;
 pub mod why;
 pub mod world;
+
+mod texts;
 
 use crate::cli::Common;
 use crate::error::Result;
@@ -34,6 +38,10 @@ pub enum CorpusVerb {
     Normalize(normalize::NormalizeArgs),
     /// Near-duplicate clusters of a JSONL file.
     Dedup(dedup::DedupArgs),
+    /// A character language model for the column `perplexity`.
+    TrainLm(train_lm::TrainLmArgs),
+    /// A linear classifier of good and bad text for the column `quality`.
+    TrainClassifier(train_classifier::TrainClassifierArgs),
     /// The sample world as web archives, with what is true of every record.
     World(world::WorldArgs),
 }
@@ -49,6 +57,8 @@ pub fn run(verb: &CorpusVerb, common: &Common, terminal: &Terminal) -> Result<()
         CorpusVerb::Fetch(args) => fetch::run(args, common, terminal),
         CorpusVerb::Normalize(args) => normalize::run(args, common, terminal),
         CorpusVerb::Dedup(args) => dedup::run(args, common, terminal),
+        CorpusVerb::TrainLm(args) => train_lm::run(args, common, terminal),
+        CorpusVerb::TrainClassifier(args) => train_classifier::run(args, common, terminal),
         CorpusVerb::World(args) => world::run(args, common, terminal),
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use m6_corpus::normalize::{Converter, Normalizer, Rules, Script, Tables};
 use rayon::prelude::*;
 use serde_json::json;
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -22,8 +23,7 @@ const MAX_LINE: usize = 1 << 30;
 /// `m6 corpus normalize`.
 #[derive(Args, Debug, Clone)]
 pub struct NormalizeArgs {
-    /// Script conversion, named as in OpenCC: t2s s2t s2tw tw2s s2hk hk2s t2tw tw2t t2hk hk2t s2twp tw2sp, and with --tables also
-    /// s2hkp hk2sp t2jp jp2t.
+    /// Script conversion, named as in OpenCC: t2s s2t s2tw tw2s s2hk hk2s s2twp tw2sp s2hkp hk2sp t2tw tw2t t2hk hk2t t2jp jp2t.
     #[arg(long, value_name = "CONFIG", conflicts_with = "t2s")]
     pub opencc: Option<String>,
     /// Traditional to simplified: short for --opencc t2s.
@@ -41,7 +41,7 @@ pub struct NormalizeArgs {
 }
 
 impl NormalizeArgs {
-    /// What the arguments ask for, with the names of absent dictionaries.
+    /// What the arguments ask for.
     fn normalizer(&self) -> Result<Normalizer> {
         let named = self
             .rules
@@ -75,14 +75,6 @@ impl NormalizeArgs {
 /// Runs the verb.
 pub fn run(args: &NormalizeArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let normalizer = args.normalizer()?;
-    if let Some(converter) = &normalizer.converter
-        && !converter.missing().is_empty()
-    {
-        let (script, names) = (converter.script(), converter.missing().join(", "));
-        terminal.say(&format!(
-            "{script} goes on without OpenCC's {names}; --tables can give them"
-        ));
-    }
     if common.dry_run {
         terminal.say("would normalise stdin, line by line");
         return Ok(());
@@ -112,29 +104,36 @@ fn normalize(normalizer: &Normalizer, block: &[u8], json: bool) -> Vec<(String, 
 }
 
 fn normalize_chunk(normalizer: &Normalizer, chunk: &[u8], json: bool) -> (String, usize) {
-    // Script conversion never looks across a line's end, so sound text is converted in one go.
-    if let (None, Some(converter), false, Ok(text)) = (
-        &normalizer.rules,
-        &normalizer.converter,
-        json,
-        std::str::from_utf8(chunk),
-    ) {
-        return (converter.convert(text), 0);
-    }
     let mut out = String::with_capacity(chunk.len());
-    let mut n_bad = 0;
-    for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-        let text = String::from_utf8_lossy(line);
-        n_bad += usize::from(matches!(text, std::borrow::Cow::Owned(_)));
-        let line = normalizer.apply_line(&text);
-        if json {
-            let row = json!({ "text": line.trim_end_matches(['\r', '\n']) });
-            out.push_str(&format!("{row}\n"));
-        } else {
-            out.push_str(&line);
+    let Ok(text) = std::str::from_utf8(chunk) else {
+        let mut n_bad = 0;
+        for line in chunk.split_inclusive(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            n_bad += usize::from(matches!(text, Cow::Owned(_)));
+            push_line(normalizer, &text, json, &mut out);
+        }
+        return (out, n_bad);
+    };
+    match (&normalizer.rules, &normalizer.converter) {
+        // Script conversion never looks across a line's end, so sound text is converted in one go.
+        (None, Some(converter)) if !json => out = converter.convert(text),
+        _ => {
+            for line in text.split_inclusive('\n') {
+                push_line(normalizer, line, json, &mut out);
+            }
         }
     }
-    (out, n_bad)
+    (out, 0)
+}
+
+fn push_line(normalizer: &Normalizer, line: &str, json: bool, out: &mut String) {
+    if !json {
+        return normalizer.push_line(line, out);
+    }
+    let mut text = String::with_capacity(line.len());
+    normalizer.push_line(line, &mut text);
+    let row = json!({ "text": text.trim_end_matches(['\r', '\n']) });
+    out.push_str(&format!("{row}\n"));
 }
 
 /// A block cut after line ends, each part at least [`CHUNK`] bytes but the last.

@@ -6,7 +6,8 @@ use m6_corpus::page::{self, Options};
 
 fuzz_target!(|data: &[u8]| {
     let options = Options::default();
-    let Ok(page) = page::extract_bytes(data, None, Some("http://host.example/a/b"), &options) else {
+    let Ok(page) = page::extract_bytes(data, None, Some("http://host.example/a/b"), &options)
+    else {
         return;
     };
     let mut lines = Vec::new();

@@ -19,7 +19,11 @@ fuzz_target!(|data: &[u8]| {
     for name in ["default", "m6"] {
         let rules = Rules::named(name).expect("a known name");
         let clean = rules.apply(&text);
-        assert_eq!(rules.apply(&clean), clean, "{name}: cleaning twice is cleaning once");
+        assert_eq!(
+            rules.apply(&clean),
+            clean,
+            "{name}: cleaning twice is cleaning once"
+        );
     }
     let converter = CONVERTER.get_or_init(|| Converter::new(Script::T2s).expect("carried"));
     let converted = converter.convert(&text);

@@ -68,10 +68,8 @@ impl Gzip {
             let status = self
                 .inflate
                 .decompress_vec(input, out, FlushDecompress::None)
-                .map_err(|error| {
-                    let detail = error.message().unwrap_or("invalid data").to_string();
-                    Fault::Corrupt(format!("deflate: {detail}"))
-                })?;
+                // The decoder's own words depend on how much it is given at once.
+                .map_err(|_| Fault::Corrupt("deflate: the data is damaged".into()))?;
             let n_used = usize::try_from(self.inflate.total_in() - n_before).unwrap_or(n_input);
             source.consume(n_used);
             if status == Status::StreamEnd {

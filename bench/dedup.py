@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Near-duplicates: m6 against brute force, on labelled real pairs, and beside its peers.
 
-    python3 -m venv .venv && .venv/bin/pip install numpy daft datasketch
+    python3 -m venv daft && daft/bin/pip install numpy daft==0.7.26 datasketch
+    python3 -m venv juicer && juicer/bin/pip install py-data-juicer==1.6.1 aiohttp
+    python3 -m venv trove && trove/bin/pip install "datatrove[io,processing]==0.10.1" jieba spacy
     cargo build --release
-    .venv/bin/python bench/dedup.py draw --shared ../shared --n 20000 --out target/dedup.jsonl
-    .venv/bin/python bench/dedup.py truth --input target/dedup.jsonl --thresholds 0.6,0.7,0.8,0.9
-    .venv/bin/python bench/dedup.py real --shared ../shared
-    .venv/bin/python bench/dedup.py speed --input target/dedup.jsonl --rounds 3
+    daft/bin/python bench/dedup.py draw --shared ../shared --n 20000 --out target/dedup.jsonl
+    daft/bin/python bench/dedup.py truth --input target/dedup.jsonl --thresholds 0.6,0.7,0.8,0.9
+    daft/bin/python bench/dedup.py real --shared ../shared
+    daft/bin/python bench/dedup.py speed --input target/dedup.jsonl --daft daft/bin/python --juicer juicer/bin/python --datatrove trove/bin/python
+    daft/bin/python bench/dedup.py large --input target/dedup.jsonl --copies 20 --budgets 128MB,4GB
 
 `draw` makes documents of sentences of real modern and classical text, 30 % of them edited copies: a synthetic set with real words.
 `truth` finds every pair at or above a threshold by counting shared character 5-grams (numpy) and compares m6's clusters with the clusters those
-pairs make. `real` does the same for the two editions of Tang poems and the FreeBSD pages. `speed` takes turns; one thread each; peers that
-are not installed are left out.
+pairs make. `real` does the same for the two editions of Tang poems and the FreeBSD pages. `speed` takes turns; one thread each; peers
+without an interpreter are left out; slow peers get the first documents only. `large` writes a file larger than the least budget and
+compares results, times and peak memory of the budgets.
 """
 import argparse, json, os, random, re, subprocess, sys, tarfile, time
 
@@ -223,9 +227,49 @@ def real(args):
     pages(args)
 
 
+# ---- more data than memory
+
+def enlarged(args):
+    """A file of the input many times over; each copy has the clauses of a document in another order and most of them backwards."""
+    path = f"{args.work}/large.jsonl"
+    texts = [row["text"] for row in rows(args.input)]
+    rng, n = random.Random(args.seed), 0
+    with open(path, "w", encoding="utf-8") as out:
+        for copy in range(args.copies):
+            for text in texts:
+                if copy:
+                    # As long as real text, with its characters, and little like the document it was made of.
+                    clauses = re.findall(r"[^，。！？；]+[，。！？；]?", text)
+                    rng.shuffle(clauses)
+                    text = "".join(clause[::-1] if rng.random() < 0.7 else clause for clause in clauses)
+                out.write(json.dumps({"id": n, "text": text}, ensure_ascii=False) + "\n")
+                n += 1
+    return path, n
+
+
+def large(args):
+    import hashlib, resource
+    os.makedirs(args.work, exist_ok=True)
+    path, n = enlarged(args)
+    print(f"{n} documents, {os.path.getsize(path) / 1e9:.2f} GB")
+    for budget in args.budgets.split(","):
+        command = [args.bin, "corpus", "dedup", "--input", path, "--json", "--quiet", "--memory", budget, "--temp", args.work]
+        out = f"{args.work}/large-{budget}.out"
+        start = time.perf_counter()
+        with open(out, "wb") as sink:
+            process = subprocess.Popen(command, stdout=sink)
+            _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        with open(out, "rb") as lines:
+            data = lines.read()
+        kept = data.count(b'"kept":true')
+        print(f"--memory {budget}: status {status}, {seconds:.1f} s, {n / seconds:.0f} documents/s, peak {usage.ru_maxrss / 1024:.0f} MiB, "
+              f"kept {kept}, output {hashlib.sha256(data).hexdigest()[:16]}", flush=True)
+
+
 # ---- speed, one thread each
 
-def peer_daft(texts):
+def peer_daft(texts, _):
     import daft
     frame = daft.from_pydict({"text": [" ".join(BLANK.sub("", text)) for text in texts]}).collect()
     start = time.perf_counter()
@@ -233,7 +277,7 @@ def peer_daft(texts):
     return time.perf_counter() - start
 
 
-def peer_datasketch(texts):
+def peer_datasketch(texts, _):
     from datasketch import MinHash
     start = time.perf_counter()
     for text in texts:
@@ -242,35 +286,117 @@ def peer_datasketch(texts):
     return time.perf_counter() - start
 
 
-def timed_m6(args, texts, *more):
+def peer_juicer(texts, _):
+    from data_juicer.ops.deduplicator.document_minhash_deduplicator import DocumentMinhashDeduplicator
+    signer = DocumentMinhashDeduplicator(tokenization="character", window_size=5, num_permutations=112, num_bands=14, num_rows_per_band=8)
+    samples = [{"text": BLANK.sub("", text)} for text in texts]
     start = time.perf_counter()
-    m6(args, args.input, 0.8, "--threads", "1", *more)
+    for sample in samples:
+        signer.compute_hash(sample)
     return time.perf_counter() - start
 
 
+def peer_juicer_whole(texts, _):
+    from data_juicer.core.data import NestedDataset
+    from data_juicer.ops.deduplicator.document_minhash_deduplicator import DocumentMinhashDeduplicator
+    from datasets import Dataset
+    deduper = DocumentMinhashDeduplicator(tokenization="character", window_size=5, num_permutations=112, num_bands=14, num_rows_per_band=8,
+                                          jaccard_threshold=0.8, num_proc=1)
+    data = NestedDataset(Dataset.from_list([{"text": BLANK.sub("", text)} for text in texts]))
+    start = time.perf_counter()
+    hashed = data.map(deduper.compute_hash, num_proc=1)
+    deduper.process(hashed)
+    return time.perf_counter() - start
+
+
+def trove_stages(folder, whole):
+    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
+    signer = MinhashDedupSignature(output_folder=f"{folder}/signatures", config=config, language="cmn_Hani")
+    if not whole:
+        return signer, []
+    buckets = [MinhashDedupBuckets(input_folder=f"{folder}/signatures", output_folder=f"{folder}/buckets", config=config)] * config.num_buckets
+    cluster = MinhashDedupCluster(input_folder=f"{folder}/buckets", output_folder=f"{folder}/remove", config=config)
+    return signer, [*buckets, cluster, MinhashDedupFilter(input_folder=f"{folder}/remove")]
+
+
+def peer_datatrove(texts, work, whole=False):
+    import tempfile
+    from datatrove.data import Document
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        documents = [Document(text=text, id=str(i)) for i, text in enumerate(texts)]
+        signer, rest = trove_stages(folder, whole)
+        # The word cutter loads its dictionary with the first text.
+        signer.get_shingles("热身一下") if hasattr(signer, "get_shingles") else None
+        start = time.perf_counter()
+        signer.run(iter(documents), rank=0, world_size=1)
+        for rank, stage in enumerate(rest[:-2]):
+            stage.run(None, rank=rank, world_size=len(rest) - 2)
+        if rest:
+            rest[-2].run()
+            sum(1 for _ in rest[-1].run(iter(documents), rank=0, world_size=1))
+        return time.perf_counter() - start
+
+
+def peer_datatrove_whole(texts, work):
+    return peer_datatrove(texts, work, whole=True)
+
+
+# Function, interpreter, documents (slow peers get a part of them).
+PEERS = {"daft, signatures": (peer_daft, "daft", None), "datasketch, signatures": (peer_datasketch, "daft", 2000),
+         "data-juicer, signatures": (peer_juicer, "juicer", 2000), "data-juicer, whole": (peer_juicer_whole, "juicer", 2000),
+         "datatrove, signatures": (peer_datatrove, "datatrove", 500), "datatrove, whole": (peer_datatrove_whole, "datatrove", 500)}
+
+
+def peer(args):
+    """One peer in this interpreter: prints its seconds."""
+    function, _, most = PEERS[args.peer]
+    os.makedirs(args.work, exist_ok=True)
+    texts = [row["text"] for row in rows(args.input)][:most]
+    print(json.dumps({"documents": len(texts), "seconds": function(texts, args.work)}))
+
+
+def timed_peer(args, name):
+    python = getattr(args, PEERS[name][1])
+    if not python:
+        raise ImportError("no interpreter given")
+    command = [python, os.path.abspath(__file__), "peer", "--peer", name, "--input", args.input, "--work", args.work]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ImportError((done.stderr.strip().splitlines() or ["it failed"])[-1])
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return found["documents"] / found["seconds"]
+
+
+def timed_m6(args, *more):
+    n = sum(1 for _ in open(args.input, "rb"))
+    start = time.perf_counter()
+    m6(args, args.input, 0.8, "--threads", "1", *more)
+    return n / (time.perf_counter() - start)
+
+
 def speed(args):
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", RAYON_NUM_THREADS="1", DAFT_RUNNER="native", DAFT_PROGRESS_BAR="0")
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", RAYON_NUM_THREADS="1", DAFT_RUNNER="native", DAFT_PROGRESS_BAR="0",
+                      TOKENIZERS_PARALLELISM="false")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    texts = [row["text"] for row in rows(args.input)]
-    few = texts[:2000]
-    candidates = [("m6, whole verb", texts, lambda t: timed_m6(args, t)), ("m6, whole verb, 8 MB", texts, lambda t: timed_m6(args, t, "--memory", "8MB")),
-                  ("daft, signatures", texts, peer_daft), ("datasketch, signatures", few, peer_datasketch)]
+    candidates = [("m6, whole", lambda: timed_m6(args)), ("m6, whole, 8 MB", lambda: timed_m6(args, "--memory", "8MB"))]
+    candidates += [(name, lambda name=name: timed_peer(args, name)) for name in PEERS if not args.only or any(o in name for o in args.only.split(","))]
     rates = {}
     for r in range(args.rounds):
-        for name, documents, peer in (candidates if r % 2 == 0 else candidates[::-1]):
+        for name, measure in (candidates if r % 2 == 0 else candidates[::-1]):
             try:
-                rate = len(documents) / peer(documents)
+                rates.setdefault(name, []).append(measure())
             except ImportError as error:
-                print(f"{name}: left out ({error})")
-                continue
-            rates.setdefault(name, []).append(rate)
+                print(f"{name}: left out ({error})", flush=True)
     for name, values in sorted(rates.items()):
-        print(f"{name:24} median {sorted(values)[len(values) // 2]:9.0f} documents/s  best {max(values):9.0f}  n {len(values)}")
+        if values:
+            print(f"{name:26} median {sorted(values)[len(values) // 2]:9.0f} documents/s  best {max(values):9.0f}  n {len(values)}")
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("what", choices=["draw", "truth", "real", "speed"])
+parser.add_argument("what", choices=["draw", "truth", "real", "speed", "peer", "large"])
 parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--shared", default="../shared")
 parser.add_argument("--input", default="target/dedup.jsonl")
@@ -280,6 +406,13 @@ parser.add_argument("--n", type=int, default=20000)
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--thresholds", default="0.6,0.7,0.8,0.9")
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--daft", help="interpreter with daft and datasketch", default="")
+parser.add_argument("--juicer", help="interpreter with py-data-juicer", default="")
+parser.add_argument("--datatrove", help="interpreter with datatrove", default="")
+parser.add_argument("--only", help="peers whose names hold one of these words, comma between them", default="")
+parser.add_argument("--peer", choices=sorted(PEERS))
+parser.add_argument("--copies", type=int, default=20, help="`large`: times the input is written with other words mixed in")
+parser.add_argument("--budgets", default="128MB,4GB", help="`large`: memory budgets to compare")
 if __name__ == "__main__":
     arguments = parser.parse_args()
     globals()[arguments.what](arguments)

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Kills `m6 corpus build` at random moments with SIGKILL, runs the same command again each time, and compares the digest of the
-corpus with that of a build that was never killed; also that results of stages already finished are never made again.
+corpus with that of a build that was never killed. That no finished work is repeated is counted from the builder's own log
+(`work/log.jsonl`, a line when a result is begun and one when it is committed): a result that was committed before a run must not be
+begun in it.
 
-    python3 bench/kill_corpus.py CONFIG --kills 30 --bin target/release/m6 --work target/kill-corpus [--set key=value ...]
+    cargo build --release -p m6
+    python3 bench/kill_corpus.py configs/corpus.toml --kills 30 --set corpus.root=DATA [--bin target/release/m6] [--work FOLDER]
 
 Prints one JSON object. Exit status 1 when a digest differs or finished work is repeated.
 """
@@ -30,42 +33,70 @@ def whole(out):
     return answer, time.time() - begun
 
 
-def finished(out):
-    """Results of stages that are committed, with the time of their manifest."""
-    found = {}
-    for stage in os.listdir(os.path.join(out, "work")) if os.path.isdir(os.path.join(out, "work")) else []:
-        folder = os.path.join(out, "work", stage)
+def committed(out):
+    """Names of the results that are there whole."""
+    found = set()
+    work = os.path.join(out, "work")
+    for stage in os.listdir(work) if os.path.isdir(work) else []:
+        folder = os.path.join(work, stage)
         for key in os.listdir(folder) if os.path.isdir(folder) else []:
-            manifest = os.path.join(folder, key, "MANIFEST.json")
-            if not key.startswith(".") and os.path.exists(manifest):
-                found[stage + "/" + key] = os.stat(manifest).st_mtime_ns
+            if not key.startswith(".") and os.path.exists(os.path.join(folder, key, "MANIFEST.json")):
+                found.add((stage, key))
     return found
+
+
+def begun(out, since):
+    """Results that the log says were begun after its first `since` bytes; a line cut by a kill is passed over."""
+    found, path = [], os.path.join(out, "work", "log.jsonl")
+    if not os.path.exists(path):
+        return found, 0
+    data = open(path, "rb").read()
+    for line in data[since:].splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["event"] == "begin":
+            found.append((row["stage"], row["key"]))
+    return found, len(data)
 
 
 shutil.rmtree(args.work, ignore_errors=True)
 os.makedirs(args.work)
 expected, seconds = whole(os.path.join(args.work, "whole"))
+n_whole = len(begun(os.path.join(args.work, "whole"), 0)[0])
 out = os.path.join(args.work, "killed")
-n_killed, n_repeated, n_wrong, n_builds = 0, 0, 0, 0
+n_killed, n_repeated, n_wrong, n_builds, n_begun, log_end = 0, 0, 0, 0, 0, 0
+
+
+def check_run(before):
+    global n_repeated, n_begun, log_end
+    names, log_end = begun(out, log_end)
+    n_begun += len(names)
+    n_repeated += sum(name in before for name in names)
+
+
 while n_killed < args.kills:
+    before = committed(out)
     process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL)
-    before = finished(out)
-    time.sleep(random.uniform(0.02, 0.6) * max(seconds, 0.5))
+    time.sleep(random.uniform(0.02, 0.5 * max(seconds, 0.5)))
     ended = process.poll() is not None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    after = finished(out)
-    n_repeated += sum(1 for key, made in before.items() if after.get(key) != made)
+    check_run(before)
     n_killed += not ended
     if ended:
         n_builds += 1
         n_wrong += json.load(open(os.path.join(out, "manifest.json")))["digest"] != expected["digest"]
         shutil.rmtree(out)
+        log_end = 0
 if os.path.isdir(out):
+    before = committed(out)
     answer, _ = whole(out)
+    check_run(before)
     n_builds += 1
     n_wrong += answer["digest"] != expected["digest"]
-result = {"seconds_whole": round(seconds, 2), "kills": n_killed, "builds_finished": n_builds, "digests_that_differ": n_wrong,
-          "finished_results_made_again": n_repeated}
+result = {"seconds_whole": round(seconds, 2), "results_of_a_whole_build": n_whole, "kills": n_killed, "builds_finished": n_builds,
+          "results_begun": n_begun, "digests_that_differ": n_wrong, "finished_results_begun_again": n_repeated}
 print(json.dumps(result))
 sys.exit(1 if n_wrong or n_repeated else 0)

@@ -13,7 +13,7 @@ use super::work::{Note, Stage, Work};
 use crate::{Error, Result};
 
 /// Memory that one shard takes in a stage that only rewrites tables: a row group read, one written, and what is between.
-const TASK_BYTES: usize = 96 << 20;
+const TASK_BYTES: usize = 128 << 20;
 
 /// How far a build is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Context<'_> {
         if side == Side::OneByOne {
             return shards.into_iter().map(one).collect();
         }
-        let width = (self.config.memory() / TASK_BYTES).clamp(1, rayon::current_num_threads());
+        let width = (self.config.memory() / 2 / TASK_BYTES).clamp(1, rayon::current_num_threads());
         let mut out = Vec::with_capacity(total);
         for group in shards.chunks(width) {
             let made: Vec<Result<Made>> = group.par_iter().map(|shard| one(*shard)).collect();

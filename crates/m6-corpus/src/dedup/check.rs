@@ -7,15 +7,11 @@ use rayon::prelude::*;
 
 use super::mark::Traits;
 use super::shingle::Shingles;
-use super::{Documents, Options};
+use super::{Documents, Options, share};
 use crate::{Error, Result};
 
 /// Most pairs of a batch.
 const BATCH: usize = 1024;
-/// Share of the budget for the shingles of one batch.
-const BATCH_SHARE: usize = 4;
-/// Share of the budget for each of the two generations of shingles kept for later batches.
-const KEPT_SHARE: usize = 8;
 /// Pairs that one thread takes at a time.
 const GRAIN: usize = 16;
 
@@ -43,7 +39,7 @@ impl<'d, D: Documents + ?Sized> Checker<'d, D> {
             traits,
             shingle: options.shingle,
             memory: options.memory,
-            kept: Kept::new(options.memory / KEPT_SHARE),
+            kept: Kept::new(share::GENERATION.of(options.memory)),
         }
     }
 
@@ -68,7 +64,7 @@ impl<'d, D: Documents + ?Sized> Checker<'d, D> {
             n_bytes += self.size(b) + if last == Some(a) { 0 } else { self.size(a) };
             last = Some(a);
             batch.push((a, b));
-            if batch.len() == BATCH || n_bytes >= self.memory / BATCH_SHARE {
+            if batch.len() == BATCH || n_bytes >= share::BATCH.of(self.memory) {
                 self.judge(&batch, judge)?;
                 batch.clear();
                 (n_bytes, last) = (0, None);

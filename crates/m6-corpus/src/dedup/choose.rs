@@ -3,11 +3,8 @@
 use super::check::{Checker, Judge};
 use super::mark::Traits;
 use super::sort::Sorter;
-use super::{Documents, Link, Options, Place, Stats};
+use super::{Documents, Link, Options, Place, Stats, share};
 use crate::Result;
-
-/// Share of the budget that sorts pairs of kept and dropped documents.
-const PAIRS_SHARE: usize = 8;
 
 /// The place of every document; `roots` and `canon` name for each the first of its set and the first with its very text.
 pub(super) fn places<D: Documents + ?Sized>(
@@ -99,7 +96,7 @@ fn choose<D: Documents + ?Sized>(
     let mut open: Vec<u32> = (0..n as u32).filter(|i| canon[*i as usize] == *i).collect();
     while !open.is_empty() {
         texts.leaders(&open, &mut leaders);
-        let mut pairs = Sorter::new(&options.spill, options.memory / PAIRS_SHARE);
+        let mut pairs = Sorter::new(&options.spill, share::PAIRS.of(options.memory));
         for text in &open {
             let leader = leaders[texts.roots[*text as usize] as usize];
             if leader == *text {

@@ -5,15 +5,11 @@ use rayon::prelude::*;
 use super::minhash::{Bands, Signer};
 use super::shingle;
 use super::sort::{Sorted, Sorter};
-use super::{Documents, Options};
+use super::{Documents, Options, share};
 use crate::Result;
 
 /// Documents that are worked on together; a fixed number, so that threads change nothing.
 const CHUNK: usize = 1024;
-/// Share of the budget that sorts hashes of whole texts.
-const EXACT_SHARE: usize = 8;
-/// Share of the budget that sorts band keys, of which there are many more.
-const BANDS_SHARE: usize = 2;
 
 /// What is remembered of a document.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +59,8 @@ pub(super) fn mark<D: Documents + ?Sized>(
         cut: options.bands(),
     };
     let mut traits = Vec::with_capacity(n);
-    let mut exact = Sorter::new(&options.spill, options.memory / EXACT_SHARE);
-    let mut bands = Sorter::new(&options.spill, options.memory / BANDS_SHARE);
+    let mut exact = Sorter::new(&options.spill, share::EXACT.of(options.memory));
+    let mut bands = Sorter::new(&options.spill, share::BANDS.of(options.memory));
     for start in (0..n).step_by(CHUNK) {
         let chunk = start..n.min(start + CHUNK);
         let marked: Vec<Option<Marked>> = chunk

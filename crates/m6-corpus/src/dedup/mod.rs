@@ -14,6 +14,7 @@ mod jsonl;
 mod mark;
 mod pairs;
 mod sets;
+mod share;
 mod source;
 
 pub(crate) mod sort;

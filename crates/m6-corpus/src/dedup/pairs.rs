@@ -1,14 +1,12 @@
 //! Candidate pairs from sorted band keys.
 
 use super::sort::{Sorted, Sorter};
-use super::{Options, Stats};
+use super::{Options, Stats, share};
 use crate::Result;
 
 /// How many of the texts that follow it in a bucket each text is paired with. That is every pair of a bucket of 33 texts; in a larger
 /// one, where pairs would grow with the square, each text is paired with its 32 successors and with the first.
 pub(super) const WINDOW: usize = 32;
-/// Share of the budget that sorts pairs.
-const PAIRS_SHARE: usize = 8;
 
 /// Pairs of texts (named by their first documents, the lesser one first) that share a band.
 pub(super) fn candidates(
@@ -17,7 +15,7 @@ pub(super) fn candidates(
     options: &Options,
     stats: &mut Stats,
 ) -> Result<Sorted<(u32, u32)>> {
-    let mut pairs = Sorter::new(&options.spill, options.memory / PAIRS_SHARE);
+    let mut pairs = Sorter::new(&options.spill, share::PAIRS.of(options.memory));
     let mut bucket = Vec::new();
     let mut current = None;
     tracing::debug!(spilled = bands.spilled(), "band keys sorted");

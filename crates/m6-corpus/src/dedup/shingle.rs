@@ -79,6 +79,8 @@ impl Shingles {
         windows(&stripped, k, &mut hashes);
         hashes.sort_unstable();
         hashes.dedup();
+        // Many are held at a time, and a character of three bytes was given room for more than one.
+        hashes.shrink_to_fit();
         Self(hashes)
     }
 

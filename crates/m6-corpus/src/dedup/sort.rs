@@ -20,6 +20,8 @@ const FAN_IN: usize = 16;
 const MAX_RECORD: usize = 32;
 /// Bytes of a buffer before a run being written or read.
 const RUN_BUFFER: usize = 64 << 10;
+/// A buffer that holds this part of its capacity grows to the whole at once.
+const LAST_GROWTH: usize = 8;
 /// Fewest records sorted in memory, however small the budget.
 const MIN_RECORDS: usize = 256;
 
@@ -115,9 +117,12 @@ impl<R: Record> Sorter<R> {
             self.spill().map_err(|source| self.failed(source))?;
         }
         if self.buffer.len() == self.buffer.capacity() {
-            let room = self.capacity - self.buffer.len();
+            let (held, room) = (self.buffer.len(), self.capacity - self.buffer.len());
+            // Growth may hold the old and the new buffer at once; the last one is made while the old is still small.
+            let is_large = held >= self.capacity / LAST_GROWTH;
+            let more = if is_large { room } else { held };
             self.buffer
-                .reserve_exact(self.buffer.len().clamp(MIN_RECORDS, room.max(MIN_RECORDS)));
+                .reserve_exact(more.clamp(MIN_RECORDS, room.max(MIN_RECORDS)));
         }
         self.buffer.push(record);
         Ok(())

@@ -30,6 +30,16 @@ pub struct Place {
     pub line: Option<u64>,
 }
 
+impl Place {
+    /// The start of a file.
+    pub(super) fn start(path: PathBuf) -> Self {
+        Place {
+            path,
+            ..Place::default()
+        }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {

@@ -1,11 +1,29 @@
 //! Files, compressed or not, as streams.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 16;
+
+/// How a file is compressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Bzip2,
+    Zstd,
+}
+
+fn packing(head: &[u8]) -> Packing {
+    match head {
+        [0x1f, 0x8b, ..] => Packing::Gzip,
+        [b'B', b'Z', b'h', _, ..] => Packing::Bzip2,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+        _ => Packing::None,
+    }
+}
 
 /// A stream of the content of a file.
 pub(super) type Input = Box<dyn BufRead>;
@@ -13,17 +31,30 @@ pub(super) type Input = Box<dyn BufRead>;
 /// Opens a file; gzip, bzip2 and zstd are known by their first bytes, whatever the name says.
 pub(super) fn open(path: &Path) -> io::Result<Input> {
     let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
-    let head: [u8; 4] = {
-        let bytes = file.fill_buf()?;
-        std::array::from_fn(|i| bytes.get(i).copied().unwrap_or_default())
-    };
-    let inner: Box<dyn Read> = match head {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [b'B', b'Z', b'h', _] => Box::new(bzip2::bufread::MultiBzDecoder::new(file)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
-        _ => return Ok(Box::new(file)),
+    let inner: Box<dyn Read> = match packing(file.fill_buf()?) {
+        Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        Packing::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(file)),
+        Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        Packing::None => return Ok(Box::new(file)),
     };
     Ok(Box::new(BufReader::with_capacity(BUFFER, inner)))
+}
+
+/// Opens a file and passes `offset` bytes of its content; what follows the end is empty.
+pub(super) fn open_at(path: &Path, offset: u64) -> io::Result<Input> {
+    if offset == 0 {
+        return open(path);
+    }
+    let mut file = File::open(path)?;
+    let mut head = [0; 4];
+    let n_head = read_full(&mut file, &mut head)?;
+    if packing(head.get(..n_head).unwrap_or_default()) != Packing::None {
+        let mut input = open(path)?;
+        io::copy(&mut input.by_ref().take(offset), &mut io::sink())?;
+        return Ok(input);
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(Box::new(BufReader::with_capacity(BUFFER, file)))
 }
 
 /// Reads until `buffer` is full or the input ends; gives how many bytes were read.

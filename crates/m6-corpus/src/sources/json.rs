@@ -11,13 +11,15 @@ use super::input::{self, Input};
 use super::lines::Lines;
 use super::rows::Rows;
 
-/// The records of a file of JSON lines.
-pub(super) fn lines(rows: Arc<Rows>, path: PathBuf) -> Box<dyn Iterator<Item = Item>> {
-    let input = match input::open(&path) {
+/// The records of a file of JSON lines from a line on.
+pub(super) fn lines(rows: Arc<Rows>, start: Place) -> Box<dyn Iterator<Item = Item>> {
+    let path = start.path;
+    let input = match input::open_at(&path, start.offset) {
         Ok(input) => input,
         Err(error) => return unreadable(path, &error),
     };
-    let mut lines = Lines::new(input, rows.limits.record);
+    let n_before = start.line.map_or(0, |line| line.saturating_sub(1));
+    let mut lines = Lines::at(input, rows.limits.record, start.offset, n_before);
     Box::new(std::iter::from_fn(move || {
         loop {
             let at = |offset, number| Place {
@@ -104,7 +106,7 @@ pub(super) fn values(rows: Arc<Rows>, path: PathBuf) -> Box<dyn Iterator<Item = 
     )
 }
 
-/// Cuts a stream into its JSON objects by counting brackets outside strings, so that each is parsed alone: elements of
+/// Cuts a stream into its JSON objects by following brackets outside strings, so that each is parsed alone: elements of
 /// a list at the top, or objects one after the other.
 struct Pieces {
     input: Input,
@@ -137,55 +139,38 @@ impl Pieces {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.has_ended = true;
-                    return Some((
-                        begin,
-                        Err(format!("the file cannot be read further: {error}")),
-                    ));
+                    let reason = format!("the file cannot be read further: {error}");
+                    return Some((begin, Err(reason)));
                 }
             };
             if chunk.is_empty() {
                 self.has_ended = true;
                 break;
             }
-            let mut used = 0;
-            if scan.depth == 0 {
+            let mut from = 0;
+            if n_bytes == 0 {
                 // Only objects are records; lists around them are walked through.
-                used = memchr::memchr(b'{', chunk).unwrap_or(chunk.len());
-                begin = self.offset + used as u64;
+                from = memchr::memchr(b'{', chunk).unwrap_or(chunk.len());
+                begin = self.offset + from as u64;
             }
-            let from = used;
-            let (mut is_whole, mut is_broken) = (false, false);
-            for &byte in &chunk[from..] {
-                used += 1;
-                scan.step(byte);
-                is_whole = scan.depth == 0;
-                // A string cannot hold a line end: a quote is missing, and the next object is looked for.
-                is_broken = scan.in_string && byte == b'\n';
-                if is_whole || is_broken {
-                    break;
-                }
-            }
-            n_bytes += used - from;
+            let (n_used, end) = scan.run(chunk.get(from..).unwrap_or_default());
+            let used = from + n_used;
+            n_bytes += n_used;
             if n_bytes <= self.limit {
-                bytes.extend_from_slice(&chunk[from..used]);
+                bytes.extend_from_slice(chunk.get(from..used).unwrap_or_default());
             } else {
                 bytes = Vec::new();
             }
             self.offset += used as u64;
             self.input.consume(used);
-            if is_broken {
-                return Some((begin, Err("a line ends inside a string".to_string())));
-            }
-            if is_whole {
-                return Some((begin, self.checked(bytes, n_bytes)));
+            match end {
+                None => {}
+                Some(Ok(())) => return Some((begin, self.checked(bytes, n_bytes))),
+                Some(Err(reason)) => return Some((begin, Err(reason.to_string()))),
             }
         }
-        (n_bytes > 0).then(|| {
-            (
-                begin,
-                Err("the file ends inside this JSON object".to_string()),
-            )
-        })
+        let reason = "the file ends inside this JSON object";
+        (n_bytes > 0).then(|| (begin, Err(reason.to_string())))
     }
 
     fn checked(&self, bytes: Vec<u8>, n_bytes: usize) -> Result<Vec<u8>, String> {
@@ -199,32 +184,84 @@ impl Pieces {
     }
 }
 
-/// How deep in brackets, and whether inside a string.
+/// Brackets deeper than this are counted and not remembered; no such object is parsed anyway.
+const MAX_DEPTH: usize = 128;
+
+/// Where in an object the scan is. It breaks off where no JSON can go on, so that a lost quote or bracket costs one
+/// object and not all that follow.
 #[derive(Default)]
 struct Scan {
-    depth: u64,
+    /// The open brackets.
+    open: Vec<u8>,
+    /// How many more are open beyond [`MAX_DEPTH`].
+    deeper: u64,
     in_string: bool,
     is_escaped: bool,
+    /// The last byte outside strings that is no white space; a quote for a string.
+    last: u8,
 }
 
 impl Scan {
-    fn step(&mut self, byte: u8) {
+    /// Goes on until the object ends or breaks off; gives how many bytes belong to it, and how it ended.
+    fn run(&mut self, bytes: &[u8]) -> (usize, Option<Result<(), &'static str>>) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if byte == b'{' && !self.in_string && !self.may_open() {
+                // Not this one's: the next object begins here.
+                return (at, Some(Err("another JSON object begins inside this one")));
+            }
+            match self.step(byte) {
+                Ok(false) => {}
+                Ok(true) => return (at + 1, Some(Ok(()))),
+                Err(reason) => return (at + 1, Some(Err(reason))),
+            }
+        }
+        (bytes.len(), None)
+    }
+
+    /// Whether an object may stand here.
+    fn may_open(&self) -> bool {
+        match self.open.last() {
+            _ if self.deeper > 0 => true,
+            Some(b'{') => self.last == b':',
+            Some(_) => matches!(self.last, b'[' | b','),
+            None => true,
+        }
+    }
+
+    /// Takes a byte; true when the object ends with it.
+    fn step(&mut self, byte: u8) -> Result<bool, &'static str> {
         if self.is_escaped {
             self.is_escaped = false;
-        } else if self.in_string {
+            return Ok(false);
+        }
+        if self.in_string {
             match byte {
                 b'"' => self.in_string = false,
                 b'\\' => self.is_escaped = true,
+                // A string cannot hold a line end: a quote is missing.
+                b'\n' => return Err("a line ends inside a string"),
                 _ => {}
             }
-        } else {
-            match byte {
-                b'"' => self.in_string = true,
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
+            return Ok(false);
         }
+        if !byte.is_ascii_whitespace() {
+            self.last = byte;
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'{' | b'[' if self.open.len() < MAX_DEPTH => self.open.push(byte),
+            b'{' | b'[' => self.deeper += 1,
+            b'}' | b']' if self.deeper > 0 => self.deeper -= 1,
+            b'}' | b']' => {
+                // In ASCII a bracket closes two places behind its opening one.
+                if self.open.pop().is_some_and(|open| open + 2 != byte) {
+                    return Err("a bracket is closed by another kind");
+                }
+                return Ok(self.open.is_empty());
+            }
+            _ => {}
+        }
+        Ok(false)
     }
 }
 
@@ -278,6 +315,25 @@ mod tests {
                 Err("the file ends inside this JSON object"),
             ],
         );
+        // A lost bracket costs its object.
+        let again = "another JSON object begins inside this one";
+        check(
+            "{\"a\": 1\n{\"b\": {}}",
+            99,
+            &[Err(again), Ok("{\"b\": {}}")],
+        );
+        check(
+            "[{\"a\": [1, {}], {},{}]",
+            99,
+            &[Err(again), Ok("{}"), Ok("{}")],
+        );
+        check(
+            "[{\"a\": [1, {}, {}},{}]",
+            99,
+            &[Err("a bracket is closed by another kind"), Ok("{}")],
+        );
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(300), "]".repeat(300));
+        check(&format!("{deep}{{}}"), 999, &[Ok(&deep), Ok("{}")]);
         let reason = "a JSON object of 10 bytes, the limit is 4";
         check(
             "[{},{\"abc\": 1},{ }]",

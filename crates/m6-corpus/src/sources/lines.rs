@@ -32,11 +32,16 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(input: R, limit: usize) -> Self {
+        Self::at(input, limit, 0, 0)
+    }
+
+    /// The lines of an input that begins at `offset`, after `n_before` lines.
+    pub(super) fn at(input: R, limit: usize, offset: u64, n_before: u64) -> Self {
         Self {
             input,
             limit,
-            offset: 0,
-            number: 0,
+            offset,
+            number: n_before,
             has_ended: false,
         }
     }
@@ -92,7 +97,7 @@ impl<R: BufRead> Lines<R> {
                 self.limit
             ));
         }
-        if number == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+        if offset == 0 && bytes.starts_with(b"\xef\xbb\xbf") {
             bytes.drain(..3);
         }
         if bytes.last() == Some(&b'\r') {

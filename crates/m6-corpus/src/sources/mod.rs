@@ -13,6 +13,7 @@ mod markdown;
 mod members;
 mod pages;
 mod parquet;
+mod resume;
 mod rows;
 mod spec;
 mod table;
@@ -25,6 +26,7 @@ pub use doc::{
 };
 pub use fields::Fields;
 pub use members::Members;
+pub use resume::open_at;
 pub use spec::{Kind, Limits, SourceSpec, TextFormat};
 
 use crate::error::{Error, Result};
@@ -43,11 +45,11 @@ pub fn open(spec: &SourceSpec) -> Result<Items> {
     Ok(match spec.kind {
         Kind::Mediawiki => {
             let spec = spec.clone();
-            Box::new(files.flat_map(move |file| wiki::open(&spec, file)))
+            Box::new(files.flat_map(move |file| wiki::open(&spec, Place::start(file))))
         }
         Kind::Jsonl => {
             let rows = rows::Rows::new(spec)?;
-            Box::new(files.flat_map(move |file| json::lines(rows.clone(), file)))
+            Box::new(files.flat_map(move |file| json::lines(rows.clone(), Place::start(file))))
         }
         Kind::Json => {
             let rows = rows::Rows::new(spec)?;
@@ -78,5 +80,7 @@ fn io(path: &std::path::Path, source: std::io::Error) -> Error {
     }
 }
 
+#[cfg(test)]
+mod real_tests;
 #[cfg(test)]
 mod tests;

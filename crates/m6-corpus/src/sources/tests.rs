@@ -1,32 +1,19 @@
-//! Whole sources: small ones made here, and the real ones of the shared data.
+//! Whole sources, small ones made here.
 
 use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// The shared data of the project, where it is at hand.
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
-fn shared(name: &str) -> Option<PathBuf> {
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let root = std::env::var_os("M6_SHARED").map_or(usual, PathBuf::from);
-    let path = root.join("data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not here (set M6_SHARED)", path.display());
-    None
-}
-
-fn strings(names: &[&str]) -> Vec<String> {
+pub(super) fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
 
-fn read(spec: &SourceSpec) -> Vec<Item> {
+pub(super) fn read(spec: &SourceSpec) -> Vec<Item> {
     open(spec).unwrap().collect()
 }
 
 /// The records of a source without damage.
-fn docs(spec: &SourceSpec) -> Vec<RawDoc> {
+pub(super) fn docs(spec: &SourceSpec) -> Vec<RawDoc> {
     let items = read(spec).into_iter().map(|item| match item {
         Item::Doc(doc) => *doc,
         other => panic!("{other:?}"),
@@ -34,7 +21,7 @@ fn docs(spec: &SourceSpec) -> Vec<RawDoc> {
     items.collect()
 }
 
-fn file(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+pub(super) fn file(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = dir.join(name);
     m6_store::atomic::write_file(&path, bytes).unwrap();
     path
@@ -314,128 +301,76 @@ fn pages_in_folders_and_tars_are_found_with_their_addresses() {
     assert_eq!(doc.html.as_ref().unwrap().bytes, b"<p>c");
 }
 
+/// Reading on at the place of any item gives that item and all that follow, whatever the form.
 #[test]
-fn real_goods_have_pictures_attributes_and_html() {
-    let Some(path) = shared("ecommerce/goods.jsonl") else {
-        return;
-    };
-    let fields = Fields {
-        title: Some("title".to_string()),
-        text: strings(&["brief", "attributes", "comments"]),
-        html: Some("detail_html".to_string()),
-        pictures: strings(&["pic_url", "gallery:json"]),
-        captions: strings(&["title"]),
-        ..Fields::default()
-    };
-    let docs = docs(&SourceSpec {
-        files: vec![path],
-        fields,
-        ..SourceSpec::default()
-    });
-    assert_eq!(docs.len(), 204);
-    assert!(docs[0].text.contains("材质：100%棉"), "{}", docs[0].text);
-    assert_eq!(docs[0].pictures.len(), 5);
-    assert_eq!(
-        docs[0].pictures[0].captions[0].text,
-        "轻奢纯棉刺绣水洗四件套"
-    );
-}
-
-#[test]
-fn real_questions_and_answers_are_read() {
-    let Some(folder) = shared("qa") else { return };
-    let check = |name: &str, text: &[&str], n_docs: usize| {
-        let fields = Fields {
-            text: strings(text),
-            ..Fields::default()
-        };
-        let docs = docs(&SourceSpec {
-            files: vec![folder.join(name)],
-            fields,
-            ..SourceSpec::default()
-        });
-        assert_eq!(docs.len(), n_docs, "{name}");
-        docs
-    };
-    check("egret-forum.jsonl", &["question", "best_answer"], 2350);
-    check(
-        "cmrc2018-dev.jsonl",
-        &["context", "qas.{question,answers}"],
-        848,
-    );
-    check("dureader-demo.jsonl", &["question", "answers"], 98);
-    let docs = check(
-        "drcd-dev-traditional.jsonl",
-        &["context", "qas.{question,answers}"],
-        1000,
-    );
-    assert!(docs[0].text.lines().count() > 2);
-}
-
-#[test]
-fn real_recipes_keep_their_photos_in_place() {
-    let Some(folder) = shared("howtocook") else {
-        return;
-    };
-    let fields = Fields {
-        title: Some("title".to_string()),
-        text: strings(&["markdown"]),
-        pictures: strings(&["images"]),
-        ..Fields::default()
-    };
-    let docs = docs(&SourceSpec {
-        files: vec![folder.join("docs.jsonl")],
-        fields,
-        format: TextFormat::Markdown,
-        pictures_from: vec![folder.join("docs.tar")],
-        ..SourceSpec::default()
-    });
-    assert_eq!(docs.len(), 205);
-    let pictures: Vec<&Picture> = docs.iter().flat_map(|doc| &doc.pictures).collect();
-    let names: std::collections::BTreeSet<&str> = pictures
-        .iter()
-        .filter_map(|picture| match &picture.data {
-            PictureData::Bytes { name, .. } => Some(name.as_str()),
-            PictureData::Address(_) => None,
+fn reading_goes_on_at_any_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..9)
+        .map(|i| match i % 3 {
+            0 => "not json\n\n".to_string(),
+            _ => format!("{{\"body\": \"第{i}行\", \"rows\": [{{\"body\": \"{i}甲\"}}, 7, {{\"body\": \"{i}乙\"}}]}}\n"),
         })
         .collect();
-    let n_placed = pictures.iter().filter(|p| p.line.is_some()).count();
-    assert_eq!(names.len(), 235, "every photo of the tar is in a document");
-    assert!(n_placed >= 230, "{n_placed}");
-}
-
-#[test]
-fn real_photos_with_captions_are_read_from_their_tar() {
-    let Some(path) = shared("flickr8k-cn/val-00000.tar") else {
-        return;
+    let gzip = {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut out, lines.as_bytes()).unwrap();
+        out.finish().unwrap()
     };
-    let fields = Fields {
-        captions: strings(&["captions"]),
-        ..Fields::default()
+    let page = |n: usize| {
+        format!(
+            "<page><title>第{n}页</title><ns>{}</ns><text>正文{n}。</text></page>\n",
+            n % 2
+        )
     };
-    let docs = docs(&SourceSpec {
-        kind: Kind::Webdataset,
-        files: vec![path],
-        fields,
-        ..SourceSpec::default()
-    });
-    assert_eq!(docs.len(), 500);
-    assert!(
-        docs.iter()
-            .all(|doc| doc.pictures.len() == 1 && doc.pictures[0].captions.len() == 5)
-    );
-}
-
-#[test]
-fn real_pages_come_out_of_their_compressed_tar() {
-    let Some(folder) = shared("html") else { return };
-    let spec = SourceSpec {
-        kind: Kind::Pages,
-        files: vec![folder.join("pages.tar.gz")],
-        index: Some(folder.join("pages.jsonl")),
-        ..SourceSpec::default()
-    };
-    let docs = docs(&spec);
-    assert_eq!(docs.len(), 209);
-    assert!(docs.iter().filter(|doc| doc.url.is_some()).count() > 20);
+    let dump: String = [
+        "<m><base>http://w/wiki/首页</base>".to_string(),
+        page(0),
+        page(1),
+    ]
+    .into_iter()
+    .chain(["<page><title>坏".to_string(), page(2), page(3)])
+    .collect();
+    let samples = tar::tests::build(&[
+        ("a.jpg", b"\xff\xd8"),
+        ("a.txt", "一".as_bytes()),
+        ("b.json", b"{"),
+        ("c.txt", "三".as_bytes()),
+    ]);
+    let table = "id,body\n1,一\n2,\"二\n三\"\nbad\n4,四\n";
+    let forms: [(Kind, &str, &[u8], Option<&str>); 8] = [
+        (Kind::Jsonl, "a.jsonl", lines.as_bytes(), None),
+        (Kind::Jsonl, "a.jsonl.gz", &gzip, None),
+        (Kind::Json, "a.json", lines.as_bytes(), None),
+        (Kind::Json, "b.json", lines.as_bytes(), Some("rows")),
+        (Kind::Mediawiki, "a.xml", dump.as_bytes(), None),
+        (Kind::Webdataset, "a.tar", &samples, None),
+        (Kind::Table, "a.csv", table.as_bytes(), None),
+        (Kind::Pages, "p.html", b"<p>x", None),
+    ];
+    for (kind, name, bytes, records) in forms {
+        let first = file(dir.path(), &format!("first-{name}"), bytes);
+        let second = file(dir.path(), name, bytes);
+        let spec = SourceSpec {
+            kind,
+            files: vec![first, second],
+            fields: Fields {
+                text: strings(&["body"]),
+                ..Fields::default()
+            },
+            records: records.map(str::to_string),
+            ..SourceSpec::default()
+        };
+        let all = read(&spec);
+        assert!(all.len() >= 2, "{name}: {all:?}");
+        for (i, item) in all.iter().enumerate() {
+            let rest: Vec<Item> = open_at(&spec, item.place()).unwrap().collect();
+            assert!(rest == all[i..], "{name} from {i}: {rest:#?}");
+        }
+        let elsewhere = Place {
+            path: PathBuf::from("elsewhere"),
+            ..Place::default()
+        };
+        let found = open_at(&spec, &elsewhere).map(Iterator::count);
+        assert!(!matches!(found, Ok(n) if n > 0), "{name}");
+    }
 }

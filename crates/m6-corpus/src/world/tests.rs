@@ -243,3 +243,49 @@ fn a_written_world_is_whole_and_says_what_it_holds() {
         "a folder that is not empty is left alone"
     );
 }
+
+/// How much of one text is in the other, as counts of characters without white space: 1 for equal texts.
+fn f1(found: &str, wanted: &str) -> f64 {
+    let counts = |text: &str| {
+        let mut counts: BTreeMap<char, usize> = BTreeMap::new();
+        let characters = text.chars().filter(|c| !c.is_whitespace());
+        characters.for_each(|c| *counts.entry(c).or_default() += 1);
+        counts
+    };
+    let (a, b) = (counts(found), counts(wanted));
+    let both: usize = a
+        .iter()
+        .map(|(c, n)| (*n).min(b.get(c).copied().unwrap_or_default()))
+        .sum();
+    let all: usize = a.values().chain(b.values()).sum();
+    2.0 * both as f64 / all.max(1) as f64
+}
+
+/// From archive to text and pictures, as a build goes: what was planted is found, whatever the charset says.
+#[test]
+fn extraction_finds_what_was_planted() {
+    let (mut scores, mut n_pictures, mut n_found) = (Vec::new(), 0, 0);
+    for file in rendered(small()) {
+        let (records, _) = read(&file);
+        for row in file.truth.iter().filter(|row| row.keep && is_page(row)) {
+            let record = &records[&row.url];
+            let http = record.http.as_ref().and_then(|head| head.charset());
+            let options = crate::page::Options::default();
+            let page = crate::page::extract_bytes(&record.payload, http, Some(&row.url), &options);
+            let page = page.unwrap_or_else(|refusal| panic!("{}: {refusal}", row.url));
+            let score = f1(&page.text, &row.text);
+            assert!(score > 0.5, "{}: {score}\n{}", row.url, page.text);
+            scores.push(score);
+            let srcs: BTreeSet<&str> = page.images.iter().map(|i| i.src.as_str()).collect();
+            n_pictures += row.images.len();
+            n_found += row
+                .images
+                .iter()
+                .filter(|i| srcs.contains(i.src.as_str()))
+                .count();
+        }
+    }
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    assert!(mean > 0.85, "{mean} over {} pages", scores.len());
+    assert_eq!(n_found, n_pictures);
+}

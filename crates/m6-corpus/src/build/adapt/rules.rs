@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::build::config::{Config, RulesConfig};
+use crate::build::config::{Config, RulesConfig, SourceConfig};
 use crate::build::docs::Doc;
 use crate::rules::assets::AssetSources;
 use crate::rules::decide::{Calibration, Failure, JudgedText, Rule, Stage};
@@ -99,10 +99,13 @@ impl Packs {
     /// [`Error::Config`] for a pack or a rule that is not there, [`Error::Io`] for a file that cannot be read.
     pub fn load(config: &Config) -> Result<Self> {
         let one = |name: &str| Ok::<Pack, Error>(changed(load(&config.root, name)?, &config.rules));
-        let sources = config.sources.iter();
-        let names = sources.map(|source| source.pack.as_deref().unwrap_or(&config.rules.pack));
+        let of_source = |source: &SourceConfig| {
+            let mut pack = one(source.pack.as_deref().unwrap_or(&config.rules.pack))?;
+            pack.rules.retain(|rule| !source.off.contains(&rule.name));
+            Ok::<Pack, Error>(pack)
+        };
         let packs = Self {
-            sources: names.map(one).collect::<Result<_>>()?,
+            sources: config.sources.iter().map(of_source).collect::<Result<_>>()?,
             pairs: one(&config.rules.pairs)?,
         };
         let all = packs.sources.iter().chain([&packs.pairs]);
@@ -321,7 +324,6 @@ fn ready(pack: &Pack) -> Result<(Judge, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::config::SourceConfig;
 
     #[test]
     fn signals_come_back_from_their_table() {
@@ -361,6 +363,10 @@ mod tests {
         let fewer = Packs::load(&changed).expect("loads");
         assert!(fewer.sources[0].rules.iter().all(|rule| rule.name != some_rule));
         assert_ne!(fewer.identity(), packs.identity());
+        let mut at_source = config.clone();
+        at_source.sources[0].off = vec![some_rule.clone()];
+        let fewer = Packs::load(&at_source).expect("loads");
+        assert!(fewer.sources[0].rules.iter().all(|rule| rule.name != some_rule));
         let mut wrong = config.clone();
         wrong.rules.thresholds.insert("no_such_rule".to_string(), 1.0);
         let error = Packs::load(&wrong).expect_err("no such rule").to_string();

@@ -83,6 +83,11 @@ impl Config {
         (self.memory() / 32).clamp(1 << 20, 64 << 20)
     }
 
+    /// Bytes that a sort may hold: a third, since what is freed before is not always given back at once.
+    pub fn sort_bytes(&self) -> usize {
+        self.memory() / 3
+    }
+
     /// Bytes of the largest page and of the largest text that are taken in: what the memory allows, whatever the source allows.
     pub fn most_bytes(&self) -> usize {
         self.memory() / 24

@@ -102,6 +102,8 @@ pub struct SourceConfig {
     pub langs: Vec<String>,
     /// Rule pack; that of `corpus.rules` unless given.
     pub pack: Option<String>,
+    /// Rules left out for this source, by name, beside those of `corpus.rules.off`.
+    pub off: Vec<String>,
     /// Records kept, drawn by hash; 0 keeps all.
     pub cap: u64,
     /// Weight of the source in `prepare.toml` (1).
@@ -127,6 +129,7 @@ impl Default for SourceConfig {
             modality: vec![Modality::Text],
             langs: Vec::new(),
             pack: None,
+            off: Vec::new(),
             cap: 0,
             weight: 1.0,
         }

@@ -6,7 +6,7 @@ use super::{Config, SourceConfig};
 use crate::build::adapt;
 
 /// Least memory a build can be told to keep to, in MiB.
-const MIN_MEMORY_MB: u64 = 64;
+const MIN_MEMORY_MB: u64 = 256;
 /// Largest side of a stored picture; a guard against slips.
 const MAX_SIDE: u32 = 4096;
 

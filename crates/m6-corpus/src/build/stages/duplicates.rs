@@ -103,7 +103,7 @@ pub fn run(
         let mut twins: Vec<Option<Twin>> = vec![None; total as usize];
         let alive = alive(decided, total)?;
         if config.url {
-            by_url(extracted, &alive, context.config.memory() / 2, &spill, &mut twins)?;
+            by_url(extracted, &alive, context.config.sort_bytes(), &spill, &mut twins)?;
         }
         if config.text {
             let texts = Texts::gather(extracted, measured, &alive, &twins, &spill)?;
@@ -259,7 +259,7 @@ fn by_text(
 ) -> Result<()> {
     let options = dedup::Options {
         threshold: config.threshold,
-        memory: context.config.memory() / 2,
+        memory: context.config.sort_bytes(),
         spill: spill.to_owned(),
         seed: context.config.seed,
         // What goes must be like what stays, not only like something that goes too.

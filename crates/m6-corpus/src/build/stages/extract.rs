@@ -104,6 +104,7 @@ fn what_reading_needs(source: &SourceConfig) -> SourceConfig {
         modality: usual.modality,
         langs: usual.langs,
         pack: usual.pack,
+        off: usual.off,
         cap: usual.cap,
         weight: usual.weight,
         ..source.clone()

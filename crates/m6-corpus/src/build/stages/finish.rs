@@ -15,7 +15,7 @@ use super::super::inputs::{Hashes, expand};
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::lines::alive_of;
 use super::signals::Trimmed;
-use super::{Sorted, lines, part_name, signals};
+use super::{Sorted, lines, part_hash, part_name, parts, signals};
 use crate::dedup::shingle::{MAX_SHINGLE, strip, windows};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// Finishing texts.
 pub const STAGE: Stage = Stage {
     name: "finish",
-    version: 2,
+    version: 3,
 };
 /// The table: the records of a shard that came so far, in order of row.
 pub const NAME: &str = "final.parquet";
@@ -153,14 +153,18 @@ pub fn run(
 ) -> Result<Vec<Made>> {
     let config = context.config;
     let settings = (config.mix.max_overlap, config.dedup.min_chars);
+    let (twins, stripped_parts) = (parts(duplicates)?, parts(repeated)?);
     context.map(
         STAGE,
         Side::BySide,
         |shard| {
+            // Only what concerns this shard: a rule that changes nothing here makes nothing again.
             Ok(KeyHash::new(STAGE)
-                .with(repeated.key.as_bytes())
                 .with(extracted[shard].key.as_bytes())
-                .with(&(shard as u64).to_le_bytes())
+                .with(measured[shard].key.as_bytes())
+                .with(decided[shard].key.as_bytes())
+                .with(part_hash(&twins, shard))
+                .with(part_hash(&stripped_parts, shard))
                 .with_json(&settings)
                 .with(evaluation.identity.as_bytes())
                 .finish())

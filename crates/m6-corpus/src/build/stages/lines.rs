@@ -75,7 +75,7 @@ pub fn run(
         let spill = spill_folder(commit)?;
         let counter = Counter::new(Options {
             min_documents: repeats.max(2),
-            memory: context.config.memory() / 2,
+            memory: context.config.sort_bytes(),
             spill,
             ..Options::default()
         })?;

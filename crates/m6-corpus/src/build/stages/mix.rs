@@ -79,7 +79,7 @@ fn over(
     group: impl Fn(usize, &str) -> Option<u64>,
     limit: impl Fn(u64) -> u64,
 ) -> Result<Vec<(usize, usize)>> {
-    let mut sorter = Sorter::<(u64, u32, u32)>::new(spill, context.config.memory() / 2);
+    let mut sorter = Sorter::<(u64, u32, u32)>::new(spill, context.config.sort_bytes());
     let mut starts = Vec::new();
     let mut number = 0u32;
     for (shard, (made, finished)) in extracted.iter().zip(finished).enumerate() {

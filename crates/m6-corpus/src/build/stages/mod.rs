@@ -12,14 +12,30 @@ pub mod pictures;
 pub mod signals;
 pub mod write;
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use super::context::Made;
 use crate::Result;
 use crate::table::{Batch, Kind, Reader};
 
 /// Name of the part of a reduce stage's result that belongs to one shard.
 pub(crate) fn part_name(shard: usize) -> String {
     format!("{shard:06}.parquet")
+}
+
+/// Hashes of the parts of a reduce stage's result, by name; a shard that has none has nothing of it.
+///
+/// # Errors
+/// [`crate::Error::Store`] when the folder's manifest cannot be read.
+pub(crate) fn parts(made: &Made) -> Result<HashMap<String, String>> {
+    let files = m6_store::manifest::read(&made.folder)?.files;
+    Ok(files.into_iter().map(|file| (file.name, file.blake3)).collect())
+}
+
+/// The hash of one shard's part.
+pub(crate) fn part_hash(parts: &HashMap<String, String>, shard: usize) -> &[u8] {
+    parts.get(&part_name(shard)).map_or(&[], |hash| hash.as_bytes())
 }
 
 /// Hands every row of a table to `take`; a table that is not there has no rows.

@@ -179,7 +179,7 @@ fn list_found(context: &Context<'_>, extracted: &[Made]) -> Result<Made> {
     }
     context.reduce(FOUND_STAGE, key.finish(), |commit| {
         let spill = spill_folder(commit)?;
-        let mut sorter = Sorter::<(u64, u32, u32)>::new(&spill, context.config.memory() / 2);
+        let mut sorter = Sorter::<(u64, u32, u32)>::new(&spill, context.config.sort_bytes());
         for (shard, made) in extracted.iter().enumerate() {
             rows(&made.folder.join(FOUND_NAME), &FOUND, |batch, row| {
                 let blob = u32::try_from(batch.int(1, row));

@@ -121,7 +121,7 @@ fn threads_memory_and_slices_change_nothing() {
     config.shard_mb = 1;
     let first = build(&config, &out(&dir, "a"));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
-    config.memory_mb = 64;
+    config.memory_mb = 256;
     let second = pool.install(|| build(&config, &out(&dir, "b")));
     assert_eq!(first.digest, second.digest);
     let sliced = out(&dir, "c");

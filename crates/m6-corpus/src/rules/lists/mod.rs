@@ -9,7 +9,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,10 @@ pub const MAX_LIST_BYTES: u64 = 64 << 20;
 pub const MAX_ENTRY_CHARS: usize = 256;
 /// The most matches looked at in one text; a text with more has long lost its case.
 pub const MAX_MATCHES: usize = 100_000;
+
+/// Entries of fewer bytes together become a table of all steps, some 1 kB a byte; more of them a smaller automaton, which is
+/// several times slower.
+const MAX_TABLE_BYTES: usize = 32 << 10;
 
 /// What the entries of a list are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,10 +183,12 @@ impl Lists {
             return Ok(());
         }
         let (words, owners): (Vec<String>, Vec<usize>) = patterns.into_iter().unzip();
+        let n_bytes: usize = words.iter().map(String::len).sum();
         // Every match is wanted: one that fails at a word's edge must not hide a shorter one that does not.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
+            .kind((n_bytes < MAX_TABLE_BYTES).then_some(AhoCorasickKind::DFA))
             .build(&words)
             .map_err(|error| Error::Damaged {
                 path: sources

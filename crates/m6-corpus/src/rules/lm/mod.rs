@@ -8,16 +8,16 @@ mod arpa;
 mod counts;
 mod estimate;
 mod file;
+mod score;
 mod table;
 mod train;
 mod vocab;
 
 use std::path::Path;
 
-use super::split;
 use crate::Result;
-use table::{Table, extend, log2_of, start};
-use vocab::{BOS, EOS, Vocab};
+use table::{Table, extend, start};
+use vocab::Vocab;
 
 pub use train::{Config, Report, Trained, train};
 
@@ -101,75 +101,7 @@ impl Model {
 
     /// Scores the sentences of all lines of a text.
     pub fn score(&self, text: &str) -> Score {
-        let mut score = Score::default();
-        let mut ids = Vec::new();
-        for line in text.lines() {
-            for sentence in split::sentences(line) {
-                self.score_sentence(&line[sentence], &mut ids, &mut score);
-            }
-        }
-        score
-    }
-
-    fn score_sentence(&self, sentence: &str, ids: &mut Vec<u16>, score: &mut Score) {
-        let mut known = sentence
-            .chars()
-            .filter_map(super::fold::fold)
-            .map(|c| self.vocab.id(c))
-            .peekable();
-        while known.peek().is_some() {
-            ids.clear();
-            ids.push(BOS);
-            ids.extend(known.by_ref().take(MAX_SENTENCE_CHARS));
-            ids.push(EOS);
-            let mut backoffs = Backoffs::default();
-            for at in 0..ids.len() {
-                let log2_prob = self.next(&ids[..=at], &mut backoffs);
-                if at > 0 {
-                    score.log2_prob += log2_prob;
-                }
-            }
-            score.n_tokens += ids.len() as u64 - 1;
-            score.n_unknown += ids.iter().filter(|id| **id == vocab::UNK).count() as u64;
-        }
-    }
-
-    /// The base-2 logarithm of the last id's probability after the others, with the back-offs of the n-grams that end before it;
-    /// leaves those of the n-grams that end in it.
-    #[inline]
-    fn next(&self, ids: &[u16], backoffs: &mut Backoffs) -> f64 {
-        let mut found = Backoffs::default();
-        let Some((&last, history)) = ids.split_last() else {
-            return 0.0;
-        };
-        let (mut log2_prob, backoff) = log2_of(
-            self.unigrams
-                .get(usize::from(last))
-                .copied()
-                .unwrap_or_default(),
-        );
-        found.push(backoff);
-        let mut hash = start(last);
-        for (table, previous) in self.tables.iter().zip(history.iter().rev()) {
-            hash = extend(hash, *previous);
-            let Some(packed) = table.get(hash) else { break };
-            let (longer, backoff) = log2_of(packed);
-            log2_prob = longer;
-            found.push(backoff);
-        }
-        // The contexts longer than the one used were seen, but not with this character: each hands on its share. The n-gram
-        // found has `found.len` ids, so that it used a context one shorter; a context of all the order allows never hands on.
-        let longest = backoffs.len.min(self.tables.len());
-        for backoff in backoffs
-            .values
-            .get(found.len - 1..longest)
-            .unwrap_or_default()
-            .iter()
-        {
-            log2_prob += backoff;
-        }
-        *backoffs = found;
-        log2_prob
+        score::score(self, text)
     }
 
     /// Packed probability and back-off of an n-gram given from its first id to its last.
@@ -183,22 +115,6 @@ impl Model {
             .rev()
             .fold(start(*last), |hash, id| extend(hash, *id));
         self.tables.get(history.len() - 1)?.get(hash)
-    }
-}
-
-/// Logarithms of the back-offs of the n-grams that end in one place, shortest first.
-#[derive(Clone, Copy, Default)]
-struct Backoffs {
-    values: [f64; 6],
-    len: usize,
-}
-
-impl Backoffs {
-    fn push(&mut self, value: f64) {
-        if let Some(place) = self.values.get_mut(self.len) {
-            *place = value;
-            self.len += 1;
-        }
     }
 }
 

@@ -99,6 +99,26 @@ impl Table {
         is_there.then(|| (self.slots[index] >> 32) as u32)
     }
 
+    /// The slot where the search for an n-gram begins.
+    #[inline]
+    pub(super) fn first_slot(&self, hash: u64) -> u64 {
+        let mask = self.slots.len().wrapping_sub(1);
+        let first = self.slots.get((hash >> 32) as usize & mask);
+        first.copied().unwrap_or_default()
+    }
+
+    /// As [`Table::get`], with the first slot already read.
+    #[inline]
+    pub(super) fn get_from(&self, hash: u64, first: u64) -> Option<u32> {
+        if first == 0 {
+            return None;
+        }
+        if first as u32 == fingerprint(hash) {
+            return Some((first >> 32) as u32);
+        }
+        self.get(hash)
+    }
+
     /// Puts an n-gram in, or replaces its value.
     pub(super) fn set(&mut self, hash: u64, packed: u32) {
         if let Some((index, _)) = self.find(hash) {

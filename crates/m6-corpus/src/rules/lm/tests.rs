@@ -1,6 +1,6 @@
 //! Tests of the language model as a whole.
 
-use super::vocab::UNK;
+use super::vocab::{BOS, UNK};
 use super::*;
 use crate::rules::testing;
 
@@ -27,17 +27,28 @@ fn model(order: usize, min_counts: &[u32]) -> Model {
 fn total_after(model: &Model, text: &str) -> f64 {
     let mut ids = vec![BOS];
     ids.extend(text.chars().map(|c| model.vocab.id(c)));
-    let mut before = Backoffs::default();
-    for at in 0..ids.len() {
-        model.next(&ids[..=at], &mut before);
-    }
     let ends = (0..model.vocab.n_ids() as u16).filter(|id| *id != BOS);
     ends.map(|id| {
-        let mut backoffs = before;
         let longer: Vec<u16> = ids.iter().copied().chain([id]).collect();
-        libm::exp2(model.next(&longer, &mut backoffs))
+        libm::exp2(score::log2_prob_of_last(model, &longer))
     })
     .sum()
+}
+
+#[test]
+fn blocks_change_nothing() {
+    let model = model(5, &[1]);
+    let (mut whole, mut parts) = (Score::default(), Vec::new());
+    for i in 0..400 {
+        let sentence = SENTENCES[i % SENTENCES.len()];
+        let part = model.score(sentence);
+        whole.log2_prob += part.log2_prob;
+        whole.n_tokens += part.n_tokens;
+        parts.push(sentence);
+    }
+    let score = model.score(&parts.concat());
+    assert_eq!((score.n_tokens, score.n_unknown), (whole.n_tokens, 0));
+    assert!((score.log2_prob - whole.log2_prob).abs() < 1e-6);
 }
 
 #[test]

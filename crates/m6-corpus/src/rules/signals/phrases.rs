@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 /// Navigation, calls to act, legal notes and script remains of Chinese and English pages, simplified and traditional.
 const PHRASES: &[&str] = &[
@@ -145,6 +145,8 @@ static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::LeftmostLongest)
+        // Small enough for a table of all steps, and asked about every paragraph.
+        .kind(Some(AhoCorasickKind::DFA))
         .build(PHRASES)
         .ok()
 });

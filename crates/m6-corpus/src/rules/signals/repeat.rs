@@ -20,11 +20,17 @@ pub struct Repeats {
     pub covered: [f64; 6],
 }
 
-/// Counts n-grams of one length by hash: open addressing, at most half full.
+/// An n-gram: half of its hash, and how often it was seen; 0 marks an empty cell.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    key: u32,
+    count: u32,
+}
+
+/// Counts n-grams of one length: open addressing by the other half of the hash, at most half full.
 #[derive(Default)]
 struct Counter {
-    keys: Vec<u64>,
-    counts: Vec<u32>,
+    cells: Vec<Cell>,
     mask: usize,
 }
 
@@ -32,23 +38,23 @@ impl Counter {
     fn reset(&mut self, n_keys: usize) {
         let capacity = (2 * n_keys).next_power_of_two();
         self.mask = capacity - 1;
-        self.keys.clear();
-        self.keys.resize(capacity, 0);
-        self.counts.clear();
-        self.counts.resize(capacity, 0);
+        self.cells.clear();
+        self.cells.resize(capacity, Cell::default());
     }
 
-    /// Counts one occurrence and says where.
+    /// Counts one occurrence; says where, and the count so far.
     #[inline]
-    fn add(&mut self, hash: u64) -> usize {
-        let mut slot = (hash >> 20) as usize & self.mask;
+    fn add(&mut self, hash: u64) -> (usize, u32) {
+        let key = hash as u32;
+        let mut slot = (hash >> 32) as usize & self.mask;
         loop {
-            if self.counts[slot] == 0 {
-                self.keys[slot] = hash;
+            let cell = &mut self.cells[slot];
+            if cell.count == 0 {
+                cell.key = key;
             }
-            if self.keys[slot] == hash {
-                self.counts[slot] += 1;
-                return slot;
+            if cell.key == key {
+                cell.count += 1;
+                return (slot, cell.count);
             }
             slot = (slot + 1) & self.mask;
         }
@@ -70,17 +76,13 @@ pub fn repeats(chars: &[u32]) -> Repeats {
     let chars = &chars[..chars.len().min(MAX_CHARS)];
     let mut found = Repeats::default();
     let mut counter = Counter::default();
-    let mut places: Vec<Place> = chars
-        .iter()
-        .enumerate()
-        .map(|(at, c)| Place {
-            at: at as u32,
-            slot: 0,
-            hash: u64::from(*c),
-        })
-        .collect();
+    let first = |(at, pair): (usize, &[u32])| Place {
+        at: at as u32,
+        slot: 0,
+        hash: hash::extend(u64::from(pair[0]), pair[1]),
+    };
+    let mut places: Vec<Place> = chars.windows(FIRST_TOP).enumerate().map(first).collect();
     for n in FIRST_TOP..=LAST_COVER {
-        extend(&mut places, chars, n);
         if places.is_empty() {
             break;
         }
@@ -89,10 +91,10 @@ pub fn repeats(chars: &[u32]) -> Repeats {
         let mut covered_to = 0;
         let mut most = 0;
         for place in &mut places {
-            let slot = counter.add(place.hash);
+            let (slot, count) = counter.add(place.hash);
             place.slot = slot as u32;
-            most = most.max(counter.counts[slot]);
-            if counter.counts[slot] > 1 {
+            most = most.max(count);
+            if count > 1 {
                 let at = place.at as usize;
                 covered += (at + n) - covered_to.max(at);
                 covered_to = at + n;
@@ -104,20 +106,20 @@ pub fn repeats(chars: &[u32]) -> Repeats {
             FIRST_COVER..=LAST_COVER => found.covered[n - FIRST_COVER] = share(covered),
             _ => {}
         }
-        places.retain(|place| counter.counts[place.slot as usize] > 1);
+        places.retain_mut(|place| {
+            counter.cells[place.slot as usize].count > 1 && lengthen(place, chars, n + 1)
+        });
     }
     found
 }
 
-/// Makes (n-1)-grams into n-grams; those that would run over the end go.
-fn extend(places: &mut Vec<Place>, chars: &[u32], n: usize) {
-    places.retain_mut(|place| {
-        let Some(next) = chars.get(place.at as usize + n - 1) else {
-            return false;
-        };
-        place.hash = hash::extend(place.hash, *next);
-        true
-    });
+/// Makes an (n-1)-gram into an n-gram; false for one that would run over the end.
+fn lengthen(place: &mut Place, chars: &[u32], n: usize) -> bool {
+    let Some(next) = chars.get(place.at as usize + n - 1) else {
+        return false;
+    };
+    place.hash = hash::extend(place.hash, *next);
+    true
 }
 
 #[cfg(test)]

@@ -43,6 +43,18 @@ impl Pages {
         }
     }
 
+    /// The pages of the same dump from `offset` on, where `input` begins; what the head says is kept.
+    pub(super) fn moved(mut self, input: Input, offset: u64) -> Self {
+        // A head that cannot be read is met again, and told of, by the search for a page.
+        let _ = self.seek_page();
+        Self {
+            offset,
+            base: self.base,
+            has_head: true,
+            ..Self::new(input, self.limit)
+        }
+    }
+
     /// The address of the wiki's main page, known once the first page was read.
     pub(super) fn base(&self) -> Option<&str> {
         self.base.as_deref()

@@ -7,13 +7,9 @@ use super::spans;
 const MAX_DEPTH: usize = 4;
 
 /// Templates that show one of their arguments, with its number from 1; the first is shown where that one is missing.
-const WRAPPERS: [(&str, usize); 16] = [
+const WRAPPERS: [(&str, usize); 14] = [
     ("lang", 2),
     ("le", 1),
-    ("link-en", 1),
-    ("link-ja", 1),
-    ("link-de", 1),
-    ("link-fr", 1),
     ("illm", 2),
     ("tsl", 3),
     ("nowrap", 1),
@@ -24,7 +20,15 @@ const WRAPPERS: [(&str, usize); 16] = [
     ("ruby", 1),
     ("zy", 1),
     ("kbd", 1),
+    ("僻字", 1),
+    ("transl", 2),
 ];
+/// Beginnings of the names of templates that show their first argument.
+const WRAPPER_PREFIXES: [&str; 2] = ["lang-", "link-"];
+/// Templates that show a number and its unit.
+const MEASURES: [&str; 2] = ["convert", "cvt"];
+/// The function that groups the digits of what follows.
+const NUMBER: &str = "formatnum:";
 
 /// Parameters of info boxes that name a picture.
 const PICTURE_KEYS: [&str; 9] = [
@@ -62,21 +66,36 @@ fn show(inner: &str, depth: usize) -> String {
         .unwrap_or_default()
         .trim()
         .to_lowercase();
-    if let Some((_, number)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) {
-        let arguments: Vec<&str> = parts
-            .iter()
-            .skip(1)
-            .copied()
-            .filter(|part| !is_named(part))
-            .collect();
-        let shown = arguments
-            .get(number - 1)
-            .or(arguments.first())
-            .copied()
-            .unwrap_or_default();
-        return drop_templates(shown, depth + 1);
+    if let Some(number) = name.strip_prefix(NUMBER) {
+        return drop_templates(number.trim(), depth + 1);
     }
-    picture(&parts, depth)
+    match wrapped(&name, &parts) {
+        Some(shown) => drop_templates(&shown, depth + 1),
+        None => picture(&parts, depth),
+    }
+}
+
+/// What a template shows that only wraps its arguments.
+fn wrapped(name: &str, parts: &[&str]) -> Option<String> {
+    let is_measure = MEASURES.contains(&name);
+    let is_prefixed = WRAPPER_PREFIXES.iter().any(|start| name.starts_with(start));
+    let known = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name);
+    let number = match known {
+        Some((_, number)) => *number,
+        None if is_measure || is_prefixed => 1,
+        None => return None,
+    };
+    let arguments: Vec<&str> = parts
+        .iter()
+        .skip(1)
+        .copied()
+        .filter(|part| !is_named(part))
+        .collect();
+    if is_measure {
+        return Some(arguments.iter().take(2).map(|text| text.trim()).collect());
+    }
+    let shown = arguments.get(number - 1).or(arguments.first());
+    Some(shown.copied().unwrap_or_default().to_string())
 }
 
 /// True for `name=value`, but not for text with an equals sign in a link or an address.
@@ -136,6 +155,14 @@ mod tests {
         );
         check("{{nowrap|{{lang|en|x}} y}}", "x y");
         check("{{lang|de}}", "de");
+        check(
+            "{{lang-en|Beijing}}、{{link-en|甲|A}}、{{Link-ja|乙|B}}",
+            "Beijing、甲、乙",
+        );
+        check(
+            "长{{convert|6.3|公里|mi|abbr=on}}，{{formatnum:12345}}人",
+            "长6.3公里，12345人",
+        );
         check("a {{ b", "a  b");
     }
 

@@ -10,8 +10,6 @@ mod sections;
 mod spans;
 mod text;
 
-use std::path::PathBuf;
-
 use super::doc::{Caption, CaptionRole, Item, Picture, PictureData, Place, RawDoc};
 use super::input;
 use super::json::unreadable;
@@ -22,13 +20,20 @@ pub use text::{Plain, WikiPicture, plain};
 /// Namespace of articles.
 const ARTICLES: i64 = 0;
 
-/// The articles of a dump. Pages of other namespaces, redirects and pages that are no wikitext are left out.
-pub(super) fn open(spec: &SourceSpec, path: PathBuf) -> Box<dyn Iterator<Item = Item>> {
-    let input = match input::open(&path) {
-        Ok(input) => input,
+/// The articles of a dump from a place on. Pages of other namespaces, redirects and pages that are no wikitext are left out.
+pub(super) fn open(spec: &SourceSpec, start: Place) -> Box<dyn Iterator<Item = Item>> {
+    let (path, limit) = (start.path, spec.limits.record);
+    let mut pages = match input::open(&path) {
+        Ok(input) => dump::Pages::new(input, limit),
         Err(error) => return unreadable(path, &error),
     };
-    let mut pages = dump::Pages::new(input, spec.limits.record);
+    if start.offset > 0 {
+        // The head of the dump names the wiki; the pages behind it were read already.
+        pages = match input::open_at(&path, start.offset) {
+            Ok(input) => pages.moved(input, start.offset),
+            Err(error) => return unreadable(path, &error),
+        };
+    }
     let spec = spec.clone();
     Box::new(std::iter::from_fn(move || {
         let (offset, piece) = pages.next()?;
@@ -111,5 +116,7 @@ impl WikiPicture {
     }
 }
 
+#[cfg(test)]
+mod dump_tests;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,11 @@ use crate::out::Terminal;
 use crate::verbs::common::bytes;
 use clap::Args;
 use m6_corpus::dedup::{
-    Damage, Documents, Fields, JsonLines, Link, Options, Outcome, Place, Row, Stats, dedup,
+    Damage, Document, Documents, Fields, JsonLines, Link, Options, Outcome, Place, Row, Stats,
+    dedup, substring,
 };
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Lines written to stdout together.
@@ -45,6 +47,10 @@ pub struct DedupArgs {
     /// that a chain of duplicates connects, and one of it is kept.
     #[arg(long)]
     pub strict: bool,
+    /// Also names, for every document that is kept, the passages of at least so many characters that a kept document before it, or
+    /// the same one before, holds already: `"passages":[[from,to],...]` in characters.
+    #[arg(long, value_name = "CHARS")]
+    pub passages: Option<usize>,
     /// Memory for sorting and comparing, as in 512MB or 2GiB; more than that goes to temporary files. 50 bytes a document come on top.
     #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = parse_size)]
     pub memory: usize,
@@ -57,6 +63,9 @@ pub struct DedupArgs {
 pub fn run(args: &DedupArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let options = options(args, common);
     options.check().or_usage()?;
+    if args.passages == Some(0) {
+        return Err(Failure::usage("--passages is at least 1 character"));
+    }
     let fields = Fields {
         text: args.text_field.clone(),
         id: args.id_field.clone(),
@@ -81,7 +90,11 @@ pub fn run(args: &DedupArgs, common: &Common, terminal: &Terminal) -> Result<()>
     .or_data()?;
     progress.finish();
     if terminal.json() {
-        write_places(&documents, &outcome, terminal)?;
+        let passages = match args.passages {
+            Some(min_chars) => repeated(&documents, &outcome, &options, min_chars)?,
+            None => Vec::new(),
+        };
+        write_places(&documents, &outcome, &passages, terminal)?;
         terminal.say(&summary(&outcome.stats));
     } else {
         terminal.data(&format!("{}\n", summary(&outcome.stats)));
@@ -111,12 +124,64 @@ fn options(args: &DedupArgs, common: &Common) -> Options {
     }
 }
 
+/// The documents that are kept; the others are passed over.
+struct Kept<'d> {
+    documents: &'d JsonLines,
+    places: &'d [Option<Place>],
+}
+
+impl Documents for Kept<'_> {
+    fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    fn document(&self, index: usize) -> m6_corpus::Result<Option<Document<'_>>> {
+        match self.places.get(index) {
+            Some(Some(place)) if place.kept => self.documents.document(index),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Documents with repeated passages, in order, and where those are.
+type Passages = Vec<(u32, Vec<Range<usize>>)>;
+
+fn repeated(
+    documents: &JsonLines,
+    outcome: &Outcome,
+    options: &Options,
+    min_chars: usize,
+) -> Result<Passages> {
+    let kept = Kept {
+        documents,
+        places: &outcome.places,
+    };
+    let options = substring::Options {
+        min_chars,
+        memory: options.memory,
+        spill: options.spill.clone(),
+    };
+    let passages = substring::repeated(&kept, &options).or_data()?;
+    passages.collect::<m6_corpus::Result<_>>().or_data()
+}
+
 /// The lines of the result, read again for their names.
-fn write_places(documents: &JsonLines, outcome: &Outcome, terminal: &Terminal) -> Result<()> {
+fn write_places(
+    documents: &JsonLines,
+    outcome: &Outcome,
+    passages: &[(u32, Vec<Range<usize>>)],
+    terminal: &Terminal,
+) -> Result<()> {
     let mut lines = String::new();
+    let mut passages = passages.iter().peekable();
     for (i, place) in outcome.places.iter().enumerate() {
         let row = documents.row(i).or_data()?;
-        lines.push_str(&line(row, *place).to_string());
+        let mut line = line(row, *place);
+        if let Some((_, ranges)) = passages.next_if(|(document, _)| *document as usize == i) {
+            let ranges: Vec<[usize; 2]> = ranges.iter().map(|at| [at.start, at.end]).collect();
+            line["passages"] = json!(ranges);
+        }
+        lines.push_str(&line.to_string());
         lines.push('\n');
         if i % LINES == LINES - 1 {
             terminal.data(&lines);

@@ -18,7 +18,7 @@ use super::super::ledger::{LedgerWriter, Row};
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::extract::{REFUSED, REFUSED_NAME};
 use super::pictures::COPIES_NAME;
-use super::rows;
+use super::{part_hash, parts, rows};
 use crate::Result;
 
 pub use examples::{Example, Examples, NAME as EXAMPLES_NAME};
@@ -32,7 +32,7 @@ use samples::Samples;
 /// Writing.
 pub const STAGE: Stage = Stage {
     name: "write",
-    version: 2,
+    version: 3,
 };
 /// The ledger of a shard.
 pub const LEDGER_NAME: &str = "ledger.parquet";
@@ -69,13 +69,14 @@ pub fn run(
 ) -> Result<Vec<Made>> {
     let (bases, _) = super::duplicates::bases(found.extracted)?;
     let config = context.config;
+    let reduced = [parts(found.duplicates)?, parts(found.mixed)?, parts(found.looks)?];
     context.map(
         STAGE,
         Side::BySide,
         |shard| {
             let source = context.source(shard);
             let about = (&source.name, &source.licence, &source.modality);
-            let settings = (config.mix.held_out, config.mix.text, config.seed, about);
+            let settings = (config.mix.held_out, config.mix.text, config.seed, config.dedup.threshold, about);
             let by_shard = [found.extracted, found.measured, found.decided, found.finished, found.seen];
             let mut key = KeyHash::new(STAGE)
                 .with(&(shard as u64).to_le_bytes())
@@ -83,8 +84,8 @@ pub fn run(
             for made in by_shard {
                 key = key.with(made[shard].key.as_bytes());
             }
-            for made in [found.duplicates, found.mixed, found.looks] {
-                key = key.with(made.key.as_bytes());
+            for parts in &reduced {
+                key = key.with(part_hash(parts, shard));
             }
             Ok(key
                 .with_json(&settings)

@@ -1,5 +1,6 @@
 //! The command line as data. Flags that mean the same everywhere are declared once in [`Common`].
 
+use crate::verbs::corpus::CorpusVerb;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -69,6 +70,9 @@ pub struct OutDir {
 pub enum Verb {
     /// The whole path, small, on the built-in sample world: draw, tokenize, pretrain, caption, answer, report.
     Demo(DemoArgs),
+    /// Raw web, encyclopedia, forum and shop data to a clean corpus.
+    #[command(subcommand)]
+    Corpus(CorpusVerb),
     /// Vocabulary: train one, encode, decode, inspect.
     #[command(subcommand)]
     Tokenizer(TokenizerVerb),

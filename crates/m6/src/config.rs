@@ -9,8 +9,9 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Presets by name; each is a whole configuration a file can extend.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 7] = [
     ("m6-nano", include_str!("../presets/m6-nano.toml")),
+    ("m6-demo", include_str!("../presets/m6-demo.toml")),
     ("m6-tiny", include_str!("../presets/m6-tiny.toml")),
     ("m6-small", include_str!("../presets/m6-small.toml")),
     ("m6-base", include_str!("../presets/m6-base.toml")),
@@ -95,6 +96,8 @@ pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
     for set in sets {
         apply_set(&mut table, set)?;
     }
+    // One file may hold both; that table is for `m6 corpus build`, which checks it.
+    table.remove("corpus");
     let config = parse(table, name_or_path)?;
     let resolved = toml::to_string(&config).or_usage()?;
     Ok(Loaded {
@@ -102,6 +105,15 @@ pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
         text,
         resolved,
     })
+}
+
+/// The tables of a file with `extends` followed and `--set` applied, not checked: for sections that other crates know.
+pub fn table(name_or_path: &str, sets: &[String]) -> Result<Table> {
+    let (_, mut table) = read(name_or_path, 0)?;
+    for set in sets {
+        apply_set(&mut table, set)?;
+    }
+    Ok(table)
 }
 
 fn read(name_or_path: &str, depth: usize) -> Result<(String, Table)> {
@@ -290,7 +302,12 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
 }
 
 /// Keys of `given` that `known` does not have, with the nearest known name. An empty known table takes any key.
-fn unknown_keys(given: &Value, known: &serde_json::Value, path: &str, problems: &mut Vec<String>) {
+pub fn unknown_keys(
+    given: &Value,
+    known: &serde_json::Value,
+    path: &str,
+    problems: &mut Vec<String>,
+) {
     match (given, known) {
         (Value::Table(given), serde_json::Value::Object(known)) if !known.is_empty() => {
             for (key, value) in given {

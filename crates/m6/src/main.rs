@@ -42,6 +42,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
     let common = &cli.common;
     match &cli.verb {
         Verb::Demo(args) => verbs::demo::run(args, common, terminal),
+        Verb::Corpus(verb) => verbs::corpus::run(verb, common, terminal),
         Verb::Tokenizer(verb) => verbs::tokenizer::run(verb, common, terminal),
         Verb::Prepare(args) => verbs::prepare::run(args, common, terminal),
         Verb::Pretrain(args) => verbs::pretrain::run(args, common, terminal),

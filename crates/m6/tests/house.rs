@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Floor of each crate; an arrow may only point to a lower floor.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("m6-store", 0),
     ("m6-image", 0),
     ("m6-nn", 1),
     ("m6-text", 1),
     ("m6-world", 1),
     ("m6-model", 2),
+    ("m6-corpus", 2),
     ("m6-data", 2),
     ("m6-train", 3),
     ("m6-eval", 3),

@@ -13,6 +13,7 @@ fn help_lists_the_verbs_in_the_order_data_flows() {
     let help = stdout_of(&run(&["--help"]));
     let verbs = [
         "demo",
+        "corpus",
         "tokenizer",
         "prepare",
         "pretrain",

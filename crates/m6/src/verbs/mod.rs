@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod common;
+pub mod corpus;
 pub mod demo;
 pub mod doctor;
 pub mod export;

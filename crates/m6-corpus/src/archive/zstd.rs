@@ -1,0 +1,134 @@
+//! One zstd frame after the other (RFC 8878), with a dictionary where the file brings one.
+
+use std::io;
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::source::{Fault, Source};
+
+/// The first bytes of a frame.
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Largest window of a frame, as a power of two: what the format's own tools accept (128 MiB).
+const WINDOW_LOG: u32 = 27;
+
+/// Bytes of a magic number and of a length behind it.
+const SKIPPABLE_HEADER: usize = 8;
+
+/// The skippable frame that holds the dictionary of a `.warc.zst` file (IIPC, WARC compression with zstd).
+const DICTIONARY_FRAME: u32 = 0x184d_2a5d;
+
+/// Decodes frames.
+pub(super) struct Zstd {
+    decoder: Decoder<'static>,
+}
+
+impl Zstd {
+    /// A decoder whose frames may refer to `dictionary`; an empty one is none.
+    pub(super) fn new(dictionary: &[u8]) -> Result<Self, Fault> {
+        let build = || -> io::Result<Decoder<'static>> {
+            let mut decoder = Decoder::with_dictionary(dictionary)?;
+            decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+            Ok(decoder)
+        };
+        let decoder = build().map_err(|error| Fault::Corrupt(format!("zstd: {error}")))?;
+        Ok(Self { decoder })
+    }
+
+    /// Makes ready for the next frame.
+    pub(super) fn begin(&mut self) -> Result<(), Fault> {
+        let ready = self.decoder.reinit();
+        ready.map_err(|error| Fault::Corrupt(format!("zstd: {error}")))
+    }
+
+    /// Decodes into the room behind `out`, at least one byte; true when the frame ended and its checksum holds.
+    pub(super) fn pull(&mut self, source: &mut Source, out: &mut Vec<u8>) -> Result<bool, Fault> {
+        let before = out.len();
+        loop {
+            let input = source.fill(1)?;
+            let n_input = input.len();
+            let (n_used, hint) = self
+                .run(input, out)
+                .map_err(|error| Fault::Corrupt(format!("zstd: {error}")))?;
+            source.consume(n_used);
+            if hint == 0 {
+                return Ok(true);
+            }
+            if out.len() > before {
+                return Ok(false);
+            }
+            if n_used == 0 && source.fill(n_input + 1)?.len() == n_input {
+                return Err(Fault::Cut);
+            }
+        }
+    }
+
+    fn run(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<(usize, usize)> {
+        let mut input = InBuffer::around(input);
+        let filled = out.len();
+        let mut output = OutBuffer::around_pos(out, filled);
+        let hint = self.decoder.run(&mut input, &mut output)?;
+        Ok((input.pos(), hint))
+    }
+
+    /// The first decoded bytes of the frame that `bytes` begin with, at most the room behind `out`.
+    pub(super) fn probe(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        if self.begin().is_ok() {
+            // What was decoded before an error counts: the caller looks at the bytes.
+            let _ = self.run(bytes, out);
+        }
+    }
+}
+
+/// A skippable frame at the start of `bytes`: the length of its content, and whether that is a dictionary.
+pub(super) fn skippable(bytes: &[u8]) -> Option<(u64, bool)> {
+    let [a, b, c, d, e, f, g, h] = *bytes.first_chunk::<SKIPPABLE_HEADER>()?;
+    let magic = u32::from_le_bytes([a, b, c, d]);
+    let length = u64::from(u32::from_le_bytes([e, f, g, h]));
+    (magic & 0xffff_fff0 == 0x184d_2a50).then_some((length, magic == DICTIONARY_FRAME))
+}
+
+/// Reads the dictionary frame that `source` stands at; the dictionary itself may be a frame of its own.
+pub(super) fn read_dictionary(source: &mut Source, max: usize) -> Result<Vec<u8>, Fault> {
+    let Some((length, true)) = skippable(source.fill(SKIPPABLE_HEADER)?) else {
+        return Err(Fault::Corrupt("zstd: no dictionary frame".into()));
+    };
+    if length > max as u64 {
+        let reason = format!("zstd: a dictionary of {length} bytes, {max} are allowed");
+        return Err(Fault::Corrupt(reason));
+    }
+    source.consume(SKIPPABLE_HEADER);
+    let mut stored = Vec::new();
+    let mut left = usize::try_from(length).unwrap_or(max);
+    while left > 0 {
+        let bytes = source.fill(1)?;
+        if bytes.is_empty() {
+            return Err(Fault::Cut);
+        }
+        let n = bytes.len().min(left);
+        stored.extend_from_slice(&bytes[..n]);
+        source.consume(n);
+        left -= n;
+    }
+    if !stored.starts_with(&MAGIC) {
+        return Ok(stored);
+    }
+    inflate_dictionary(stored, max)
+}
+
+fn inflate_dictionary(stored: Vec<u8>, max: usize) -> Result<Vec<u8>, Fault> {
+    let mut source = Source::new(Box::new(io::Cursor::new(stored)), 0);
+    let mut decoder = Zstd::new(&[])?;
+    let mut dictionary = Vec::new();
+    loop {
+        dictionary.reserve(64 << 10);
+        let ended = decoder.pull(&mut source, &mut dictionary)?;
+        if dictionary.len() > max {
+            let reason = format!("zstd: a dictionary of more than {max} bytes");
+            return Err(Fault::Corrupt(reason));
+        }
+        if ended {
+            return Ok(dictionary);
+        }
+    }
+}

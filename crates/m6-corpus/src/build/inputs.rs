@@ -1,0 +1,426 @@
+//! Which files go in, what they hold, and how they are cut into shards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Planned, adapt};
+use super::config::{Config, Form, Paths, SourceConfig};
+use crate::{Error, Result};
+
+/// Hashes of files seen before, by path; in the work folder.
+const CACHE_NAME: &str = "inputs.json";
+/// Files below this many bytes are put together in a shard by count too, so that a shard of many tiny pages ends.
+const MAX_FILES: usize = 4096;
+/// Bytes read at a time while lines are counted.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// A piece of input that one task reads from start to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shard {
+    /// Index of the source in the configuration.
+    pub source: usize,
+    /// Number of the shard within its source.
+    pub number: usize,
+    /// Files, in reading order.
+    pub files: Vec<PathBuf>,
+    /// Bytes of the only file: records that begin from the first to before the second; none for whole files.
+    pub range: Option<(u64, u64)>,
+    /// Lines of the file before the range, where a file of lines is cut.
+    pub lines_before: u64,
+    /// Bytes to read.
+    pub bytes: u64,
+    /// What the bytes are, whatever their paths: hashes of the files, with the range.
+    pub identity: String,
+}
+
+/// Content hashes of files; a file is read again only when its size or time of change is another.
+#[derive(Debug)]
+pub struct Hashes {
+    path: PathBuf,
+    known: BTreeMap<PathBuf, Known>,
+    is_changed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    size: u64,
+    modified_ns: u64,
+    blake3: String,
+    /// Where the file can be cut into pieces of so many bytes: offsets of lines, with the number of lines before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cuts: Option<(u64, Vec<(u64, u64)>)>,
+}
+
+impl Hashes {
+    /// The hashes kept in a work folder; a damaged or missing file of hashes only costs their reading again.
+    pub fn open(work: &Path) -> Self {
+        let path = work.join(CACHE_NAME);
+        let known = fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Self {
+            path,
+            known,
+            is_changed: false,
+        }
+    }
+
+    /// The hash of a file's content; of a folder, that of its files' names and contents.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when it cannot be read.
+    pub fn of(&mut self, path: &Path) -> Result<String> {
+        let data = fs::metadata(path).map_err(|source| io(path, source))?;
+        if data.is_dir() {
+            let mut hash = blake3::Hasher::new();
+            for file in files_below(path)? {
+                let name = file.strip_prefix(path).unwrap_or(&file);
+                hash.update(name.to_string_lossy().as_bytes());
+                hash.update(b"\0");
+                hash.update(self.of(&file)?.as_bytes());
+            }
+            return Ok(hash.finalize().to_hex().to_string());
+        }
+        let modified_ns = data
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(0));
+        let size = data.len();
+        if let Some(known) = self.known.get(path)
+            && known.size == size
+            && known.modified_ns == modified_ns
+            && modified_ns != 0
+        {
+            return Ok(known.blake3.clone());
+        }
+        let blake3 = m6_store::hash::hash_file(path)?;
+        let known = Known {
+            size,
+            modified_ns,
+            blake3: blake3.clone(),
+            cuts: None,
+        };
+        self.known.insert(path.to_owned(), known);
+        self.is_changed = true;
+        Ok(blake3)
+    }
+
+    /// The first line that begins at or after every multiple of `step` bytes of a file, each with the number of lines before it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when the file cannot be read.
+    fn line_cuts(&mut self, path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
+        self.of(path)?;
+        let Some(known) = self.known.get_mut(path) else {
+            return Ok(vec![(0, 0)]);
+        };
+        if let Some((of_step, cuts)) = &known.cuts
+            && *of_step == step
+        {
+            return Ok(cuts.clone());
+        }
+        let cuts = line_cuts(path, step)?;
+        known.cuts = Some((step, cuts.clone()));
+        self.is_changed = true;
+        Ok(cuts)
+    }
+
+    /// Keeps what was learnt.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be written.
+    pub fn save(&self) -> Result<()> {
+        if !self.is_changed {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&self.known).unwrap_or_default();
+        Ok(m6_store::atomic::write_file(&self.path, &text)?)
+    }
+}
+
+/// The files (or folders, where a source takes them) that paths name, relative to `root`, sorted within each glob.
+///
+/// # Errors
+/// [`Error::Config`] for a path that names nothing or a glob that is none.
+pub fn expand(root: &Path, paths: &Paths) -> Result<Vec<PathBuf>> {
+    let mut out: Vec<PathBuf> = Vec::new();
+    for pattern in paths.iter() {
+        let whole = root.join(pattern);
+        if whole.exists() {
+            out.push(whole);
+            continue;
+        }
+        let text = whole.to_string_lossy();
+        let matches = glob::glob(&text)
+            .map_err(|error| Error::Config(format!("path `{pattern}`: {error}")))?;
+        let mut found: Vec<PathBuf> = matches.filter_map(std::result::Result::ok).collect();
+        if found.is_empty() {
+            return Err(Error::Config(format!(
+                "path `{pattern}` names no file below {}",
+                root.display()
+            )));
+        }
+        found.sort();
+        out.extend(found);
+    }
+    Ok(out)
+}
+
+/// Every regular file below a folder, in order of path.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut out, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|source| io(&folder, source))? {
+            let entry = entry.map_err(|source| io(&folder, source))?;
+            let kind = entry.file_type().map_err(|source| io(&folder, source))?;
+            match kind.is_dir() {
+                true => folders.push(entry.path()),
+                false if kind.is_file() => out.push(entry.path()),
+                false => {}
+            }
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// Files and bytes of every source, without reading them.
+///
+/// # Errors
+/// [`Error::Config`] naming every source whose files are not there.
+pub(super) fn plan(config: &Config) -> Result<Vec<Planned>> {
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    for source in &config.sources {
+        match expand(&config.root, &source.path) {
+            Ok(files) => {
+                let sizes: Result<Vec<u64>> = files.iter().map(|file| size_of(file)).collect();
+                out.push(Planned {
+                    source: source.name.clone(),
+                    files: files.len(),
+                    bytes: sizes?.iter().sum(),
+                });
+            }
+            Err(error) => problems.push(format!("source `{}`: {error}", source.name)),
+        }
+        if let Err(error) = expand(&config.root, &source.pictures_from) {
+            problems.push(format!("source `{}`: {error}", source.name));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(out),
+        false => Err(Error::Config(problems.join("\n"))),
+    }
+}
+
+/// Cuts every source into shards, in order of the configuration. The cut depends on the files and `corpus.shard_mb` only.
+///
+/// # Errors
+/// [`Error::Config`] naming every source whose files are not there, [`Error::Io`] for a file that cannot be read.
+pub fn shards(config: &Config, hashes: &mut Hashes) -> Result<Vec<Shard>> {
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    for (index, source) in config.sources.iter().enumerate() {
+        match expand(&config.root, &source.path) {
+            Ok(files) => cut(config, index, source, files, hashes, &mut out)?,
+            Err(error) => problems.push(format!("source `{}`: {error}", source.name)),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(out),
+        false => Err(Error::Config(problems.join("\n"))),
+    }
+}
+
+fn cut(
+    config: &Config,
+    index: usize,
+    source: &SourceConfig,
+    files: Vec<PathBuf>,
+    hashes: &mut Hashes,
+    out: &mut Vec<Shard>,
+) -> Result<()> {
+    let limit = config.shard_bytes();
+    let mut group: Vec<(PathBuf, u64)> = Vec::new();
+    let mut number = 0;
+    let mut push = |files: Vec<(PathBuf, u64)>, range: Option<(u64, u64)>, lines_before: u64, hashes: &mut Hashes| {
+        let mut identity = String::new();
+        for (file, _) in &files {
+            identity.push_str(&hashes.of(file)?);
+        }
+        if let Some((from, to)) = range {
+            identity.push_str(&format!("@{from}-{to}"));
+        }
+        let whole: u64 = files.iter().map(|(_, size)| size).sum();
+        out.push(Shard {
+            source: index,
+            number,
+            bytes: range.map_or(whole, |(from, to)| to - from),
+            files: files.into_iter().map(|(file, _)| file).collect(),
+            range,
+            lines_before,
+            identity,
+        });
+        number += 1;
+        Ok::<(), Error>(())
+    };
+    for file in files {
+        let size = size_of(&file)?;
+        let full: u64 = group.iter().map(|(_, size)| size).sum::<u64>() + size;
+        if !group.is_empty() && (full > limit || group.len() >= MAX_FILES) {
+            push(std::mem::take(&mut group), None, 0, hashes)?;
+        }
+        let cuts = match size > limit {
+            true => cuts(source.kind, &file, limit, size, hashes)?,
+            false => Vec::new(),
+        };
+        for (at, (from, lines_before)) in cuts.iter().enumerate() {
+            let to = cuts.get(at + 1).map_or(size, |(next, _)| *next);
+            push(vec![(file.clone(), size)], Some((*from, to)), *lines_before, hashes)?;
+        }
+        if !cuts.is_empty() {
+            continue;
+        }
+        group.push((file, size));
+    }
+    match group.is_empty() {
+        true => Ok(()),
+        false => push(group, None, 0, hashes),
+    }
+}
+
+/// Where pieces of a file begin, each with the lines before it; empty for a file that is read whole.
+fn cuts(form: Form, file: &Path, limit: u64, size: u64, hashes: &mut Hashes) -> Result<Vec<(u64, u64)>> {
+    match form {
+        Form::Archive if adapt::archive::can_start_anywhere(file) => {
+            let n_pieces = size.div_ceil(limit);
+            Ok((0..n_pieces).map(|piece| (piece * limit, 0)).collect())
+        }
+        Form::Jsonl if adapt::sources::is_plain(file) => hashes.line_cuts(file, limit),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn line_cuts(path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
+    let mut file = fs::File::open(path).map_err(|source| io(path, source))?;
+    let mut buffer = vec![0; SCAN_BYTES];
+    let (mut cuts, mut offset, mut n_lines, mut wanted) = (vec![(0, 0)], 0u64, 0u64, step);
+    loop {
+        let n = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(io(path, source)),
+        };
+        for end in memchr::memchr_iter(b'\n', buffer.get(..n).unwrap_or_default()) {
+            n_lines += 1;
+            let line = offset + end as u64 + 1;
+            if line >= wanted {
+                cuts.push((line, n_lines));
+                wanted = (line / step + 1) * step;
+            }
+        }
+        offset += n as u64;
+    }
+    // A line end at the end of the file begins no line.
+    cuts.retain(|(line, _)| *line < offset || *line == 0);
+    Ok(cuts)
+}
+
+/// Bytes of a file, or of all files below a folder.
+fn size_of(path: &Path) -> Result<u64> {
+    let data = fs::metadata(path).map_err(|source| io(path, source))?;
+    if !data.is_dir() {
+        return Ok(data.len());
+    }
+    let mut total = 0;
+    for file in files_below(path)? {
+        total += fs::metadata(&file).map_err(|source| io(&file, source))?.len();
+    }
+    Ok(total)
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(dir: &Path, name: &str, bytes: &[u8]) {
+        m6_store::atomic::create_dir(dir).expect("a folder");
+        m6_store::atomic::write_file(&dir.join(name), bytes).expect("written");
+    }
+
+    #[test]
+    fn small_files_are_put_together_and_what_is_missing_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for n in 0..5 {
+            put(dir.path(), &format!("{n}.jsonl"), &vec![b'\n'; 400 << 10]);
+        }
+        let source = |name: &str, path: &str| SourceConfig {
+            name: name.to_string(),
+            path: Paths::from([path]),
+            ..SourceConfig::default()
+        };
+        let mut config = Config {
+            root: dir.path().to_owned(),
+            shard_mb: 1,
+            sources: vec![source("a", "*.jsonl")],
+            ..Config::default()
+        };
+        let mut hashes = Hashes::open(dir.path());
+        let shards = shards(&config, &mut hashes).expect("found");
+        let sizes: Vec<usize> = shards.iter().map(|shard| shard.files.len()).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+        assert_eq!(shards[2].number, 2);
+        config.sources.push(source("b", "none-*.jsonl"));
+        config.sources.push(source("c", "no.jsonl"));
+        let error = super::shards(&config, &mut hashes).expect_err("two are missing");
+        let text = error.to_string();
+        assert!(text.contains("`b`") && text.contains("`c`"), "{text}");
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_begin() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let check = |text: &str, step: u64, expected: &[(u64, u64)]| {
+            put(dir.path(), "lines", text.as_bytes());
+            assert_eq!(line_cuts(&dir.path().join("lines"), step).expect("reads"), expected, "{text:?}");
+        };
+        check("", 4, &[(0, 0)]);
+        check("abc\n", 4, &[(0, 0)]);
+        check("abc\nd", 4, &[(0, 0), (4, 1)]);
+        check("a\nb\nc\nd\ne\n", 4, &[(0, 0), (4, 2), (8, 4)]);
+        check("a long line\nb\nc\nd", 4, &[(0, 0), (12, 1), (16, 3)]);
+        check("one line without an end", 4, &[(0, 0)]);
+    }
+
+    #[test]
+    fn hashes_are_kept_and_follow_the_content() {
+        let dir = tempfile::tempdir().expect("a folder");
+        put(dir.path(), "x", b"one");
+        let path = dir.path().join("x");
+        let mut hashes = Hashes::open(dir.path());
+        let first = hashes.of(&path).expect("reads");
+        hashes.save().expect("saves");
+        assert_eq!(Hashes::open(dir.path()).known.len(), 1);
+        put(dir.path(), "x", b"another");
+        assert_ne!(Hashes::open(dir.path()).of(&path).expect("reads"), first);
+        put(dir.path(), CACHE_NAME, b"{damaged");
+        assert!(Hashes::open(dir.path()).known.is_empty());
+        put(&dir.path().join("sub"), "y", b"1");
+        let folder = hashes.of(&dir.path().join("sub")).expect("reads");
+        put(&dir.path().join("sub"), "z", b"1");
+        assert_ne!(hashes.of(&dir.path().join("sub")).expect("reads"), folder);
+    }
+}

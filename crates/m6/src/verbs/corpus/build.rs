@@ -1,0 +1,173 @@
+//! `m6 corpus build CONFIG --out DIR`.
+
+use crate::cli::Common;
+use crate::config;
+use crate::error::{Code, Failure, OrFail, Result};
+use crate::out::Terminal;
+use crate::verbs::common::bytes;
+use clap::Args;
+use m6_corpus::Error;
+use m6_corpus::build::{self, Config, Options, Slice, Summary};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+/// `m6 corpus build`.
+#[derive(Args, Debug, Clone)]
+pub struct BuildArgs {
+    /// TOML file with a [corpus] table.
+    pub config: String,
+    /// Folder of the corpus. The same command goes on where an earlier run ended; what is unchanged is not made again.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Works on one slice of the input only, for arrays of jobs on a shared folder: 0/4 is the first of four. A last run without it
+    /// makes the corpus.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Slice>,
+}
+
+/// Runs the verb.
+pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let config = load(&args.config, &common.set, common.seed)?;
+    check_out(&args.out)?;
+    let plan = build::plan(&config).map_err(failure)?;
+    if common.dry_run {
+        for source in &plan {
+            let size = bytes(source.bytes as f64);
+            terminal.say(&format!(
+                "{}: {} files, {size}",
+                source.source, source.files
+            ));
+        }
+        terminal.say(&format!("would write {}", args.out.display()));
+        if terminal.json() {
+            terminal.object(&json!({ "plan": plan }));
+        }
+        return Ok(());
+    }
+    let summary = make(&config, &args.out, args.shard, terminal)?;
+    tell(&summary, &args.out, terminal);
+    Ok(())
+}
+
+/// Builds with a bar for each stage.
+pub fn make(
+    config: &Config,
+    out: &Path,
+    slice: Option<Slice>,
+    terminal: &Terminal,
+) -> Result<Summary> {
+    let stop = crate::out::stop_flag();
+    let mut bar: Option<(&'static str, crate::out::Progress)> = None;
+    let mut watch = |progress: build::Progress| {
+        if bar
+            .as_ref()
+            .is_none_or(|(stage, _)| *stage != progress.stage)
+        {
+            if let Some((_, bar)) = bar.take() {
+                bar.finish();
+            }
+            bar = Some((
+                progress.stage,
+                terminal.progress(progress.total as u64, progress.stage),
+            ));
+        }
+        if let Some((_, bar)) = &mut bar {
+            bar.at(progress.done as u64, "");
+        }
+    };
+    let options = Options { slice, stop: &stop };
+    let built = build::run(config, out, &options, &mut watch);
+    if let Some((_, bar)) = bar {
+        bar.finish();
+    }
+    built.map_err(failure)
+}
+
+fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
+    if terminal.json() {
+        terminal.object(summary);
+    } else if let Some(stats) = &summary.stats {
+        let mut text = format!(
+            "{:24} {:10} {:>12} {:>14} {:>12} {:>10}\n",
+            "source", "modality", "images", "tokens", "passages", "avg length"
+        );
+        for row in &stats.table {
+            text.push_str(&format!(
+                "{:24} {:10} {:>12} {:>14} {:>12} {:>10.1}\n",
+                row.source, row.modality, row.images, row.tokens, row.passages, row.avg_length
+            ));
+        }
+        terminal.data(&text);
+    }
+    terminal.say(&format!(
+        "{} results of stages made, {} found from earlier runs -> {}",
+        summary.made,
+        summary.found,
+        out.display()
+    ));
+}
+
+/// The `[corpus]` table of a file or preset, every key checked.
+pub fn load(name_or_path: &str, sets: &[String], seed: Option<u64>) -> Result<Config> {
+    let mut tables = config::table(name_or_path, sets)?;
+    let Some(mut given) = tables.remove("corpus") else {
+        return Err(Failure::usage(format!(
+            "{name_or_path}: there is no [corpus] table"
+        )));
+    };
+    if let (Some(seed), Value::Table(table)) = (seed, &mut given) {
+        let seed = i64::try_from(seed).or_usage()?;
+        table.insert("seed".to_string(), Value::Integer(seed));
+    }
+    let usual = Config {
+        sources: vec![build::config::SourceConfig::default()],
+        ..Config::default()
+    };
+    let known = serde_json::to_value(usual).or_usage()?;
+    let mut problems = Vec::new();
+    config::unknown_keys(&given, &known, "corpus", &mut problems);
+    if problems.is_empty() {
+        match <Config as serde::Deserialize>::deserialize(given) {
+            Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
+            Ok(config) => {
+                problems = config.validate();
+                if problems.is_empty() {
+                    return Ok(config);
+                }
+            }
+        }
+    }
+    Err(Failure::usage(format!(
+        "{}: {} problem(s) in the configuration:\n  - {}",
+        name_or_path,
+        problems.len(),
+        problems.join("\n  - ")
+    )))
+}
+
+/// A folder with something else in it is not built into.
+fn check_out(out: &Path) -> Result<()> {
+    let is_full = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if !is_full || out.join("work").is_dir() || build::finished(out).is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} holds something else than a corpus; choose another --out",
+        out.display()
+    )))
+}
+
+/// An error of the builder with its exit code.
+pub fn failure(error: Error) -> Failure {
+    let code = match &error {
+        Error::Interrupted => Code::Interrupted,
+        Error::Config(_) => Code::Usage,
+        Error::Store(m6_store::Error::Locked { .. }) => Code::Usage,
+        _ => Code::Data,
+    };
+    match Err::<(), Error>(error).or_fail(code) {
+        Err(failure) => failure,
+        Ok(()) => Failure::new(code, "the build failed"),
+    }
+}

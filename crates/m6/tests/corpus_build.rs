@@ -35,12 +35,17 @@ fn text(seed: u64, n: usize) -> String {
 }
 
 fn page(body: &str) -> String {
-    format!("<html><head><meta charset=utf-8><title>一个足够长的标题</title></head><body><article>{body}</article></body></html>")
+    format!(
+        "<html><head><meta charset=utf-8><title>一个足够长的标题</title></head><body><article>{body}</article></body></html>"
+    )
 }
 
 /// A page with a good text.
 fn good_page(seed: u64) -> String {
-    page(&format!("<p>{}</p>", text(seed, 12).replace('\n', "</p><p>")))
+    page(&format!(
+        "<p>{}</p>",
+        text(seed, 12).replace('\n', "</p><p>")
+    ))
 }
 
 /// Input below `in/`, one source over it, output in `out/`.
@@ -54,7 +59,9 @@ impl Case {
             dir: tempfile::tempdir().expect("a folder"),
         };
         let root = serde_json::to_string(&case.path("in")).expect("a path");
-        let config = format!("[corpus]\nroot = {root}\nmemory_mb = {MEMORY_MB}\nrules.pack = \"m6\"\n\n[[corpus.sources]]\n{source}\n");
+        let config = format!(
+            "[corpus]\nroot = {root}\nmemory_mb = {MEMORY_MB}\nrules.pack = \"m6\"\n\n[[corpus.sources]]\n{source}\n"
+        );
         write(&case.path("c.toml"), config.as_bytes());
         case
     }
@@ -68,7 +75,15 @@ impl Case {
     }
 
     fn args(&self, out: &str) -> Vec<String> {
-        let args = ["corpus", "build", &self.arg("c.toml"), "--out", &self.arg(out), "--json", "-q"];
+        let args = [
+            "corpus",
+            "build",
+            &self.arg("c.toml"),
+            "--out",
+            &self.arg(out),
+            "--json",
+            "-q",
+        ];
         args.map(str::to_string).into()
     }
 
@@ -76,7 +91,10 @@ impl Case {
     fn build(&self) -> Value {
         let (output, peak) = watched(&self.args("out"));
         let answer = last_json(&output);
-        assert!(peak <= MEMORY_MB << 10, "{peak} KiB of memory, told to keep to {MEMORY_MB} MiB");
+        assert!(
+            peak <= MEMORY_MB << 10,
+            "{peak} KiB of memory, told to keep to {MEMORY_MB} MiB"
+        );
         answer
     }
 }
@@ -84,14 +102,19 @@ impl Case {
 /// Runs the binary; what it said, and the most memory of its own it held, in KiB (0 where the system does not tell).
 fn watched(args: &[String]) -> (Output, u64) {
     let mut command = m6();
-    let command = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn().expect("the binary starts");
     let path = format!("/proc/{}/status", child.id());
     let waiter = std::thread::spawn(move || child.wait_with_output().expect("it ends"));
     let mut peak = 0;
     while !waiter.is_finished() {
         let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
         let digits = line.map(|line| line.trim().trim_end_matches(" kB").to_string());
         peak = peak.max(digits.and_then(|digits| digits.parse().ok()).unwrap_or(0));
         std::thread::sleep(Duration::from_millis(2));
@@ -104,7 +127,14 @@ fn funnel(answer: &Value, stage: &str) -> Vec<(String, String, u64)> {
     let text = |row: &Value, key: &str| row[key].as_str().expect("text").to_string();
     let rows = answer["funnel"].as_array().expect("a funnel").iter();
     let rows = rows.filter(|row| row["stage"] == stage);
-    rows.map(|row| (text(row, "verdict"), text(row, "rule"), row["count"].as_u64().expect("a count"))).collect()
+    rows.map(|row| {
+        (
+            text(row, "verdict"),
+            text(row, "rule"),
+            row["count"].as_u64().expect("a count"),
+        )
+    })
+    .collect()
 }
 
 fn count(answer: &Value, fate: &str) -> u64 {
@@ -115,34 +145,97 @@ const PAGES: &str = "name = \"pages\"\nkind = \"pages\"\npath = \"pages\"";
 
 #[test]
 fn a_build_gives_what_scripts_rely_on() {
-    let case = Case::new("name = \"rows\"\npath = \"a.jsonl\"\nfields = { text = [\"text\"], url = \"url\" }");
-    let line = |n: u64, text: &str| format!("{}\n", serde_json::json!({"id": n.to_string(), "url": format!("http://h.cn/{n}"), "text": text}));
+    let case = Case::new(
+        "name = \"rows\"\npath = \"a.jsonl\"\nfields = { text = [\"text\"], url = \"url\" }",
+    );
+    let line = |n: u64, text: &str| {
+        format!(
+            "{}\n",
+            serde_json::json!({"id": n.to_string(), "url": format!("http://h.cn/{n}"), "text": text})
+        )
+    };
     let mut lines: String = (0..30).map(|n| line(n, &text(n, 8))).collect();
     lines.push_str(&line(30, &text(3, 8)));
     lines.push_str("{damaged\n");
     write(&case.path("in/a.jsonl"), lines.as_bytes());
     let answer = case.build();
-    for key in ["digest", "table", "funnel", "records", "sources", "histograms", "charsets", "languages", "hosts", "clusters", "times"] {
+    for key in [
+        "digest",
+        "table",
+        "funnel",
+        "records",
+        "sources",
+        "histograms",
+        "charsets",
+        "languages",
+        "hosts",
+        "clusters",
+        "times",
+    ] {
         assert!(answer.get(key).is_some(), "{key}");
     }
-    assert_eq!(keys(&answer["table"][0]), ["avg_length", "images", "modality", "passages", "source", "tokens"]);
-    assert_eq!(keys(&answer["funnel"][0]), ["count", "rule", "stage", "verdict"]);
-    assert_eq!((count(&answer, "kept"), count(&answer, "dropped"), count(&answer, "damaged")), (30, 1, 1));
-    let stats: Value = serde_json::from_slice(&std::fs::read(case.path("out/stats.json")).expect("stats")).expect("JSON");
+    assert_eq!(
+        keys(&answer["table"][0]),
+        [
+            "avg_length",
+            "images",
+            "modality",
+            "passages",
+            "source",
+            "tokens"
+        ]
+    );
+    assert_eq!(
+        keys(&answer["funnel"][0]),
+        ["count", "rule", "stage", "verdict"]
+    );
+    assert_eq!(
+        (
+            count(&answer, "kept"),
+            count(&answer, "dropped"),
+            count(&answer, "damaged")
+        ),
+        (30, 1, 1)
+    );
+    let stats: Value =
+        serde_json::from_slice(&std::fs::read(case.path("out/stats.json")).expect("stats"))
+            .expect("JSON");
     assert_eq!(stats["funnel"], answer["funnel"]);
-    for name in ["report.html", "manifest.json", "README.md", "prepare.toml", "ledger/00000.parquet", "text/rows/train-00000.jsonl"] {
+    for name in [
+        "report.html",
+        "manifest.json",
+        "README.md",
+        "prepare.toml",
+        "ledger/00000.parquet",
+        "text/rows/train-00000.jsonl",
+    ] {
         assert!(case.path("out").join(name).is_file(), "{name}");
     }
-    let why = run(&["corpus", "why", "http://h.cn/30", &case.arg("out"), "--json"]);
+    let why = run(&[
+        "corpus",
+        "why",
+        "http://h.cn/30",
+        &case.arg("out"),
+        "--json",
+    ]);
     let life = last_json(&why);
-    assert_eq!((life["fate"].as_str(), life["duplicate_of"].as_str()), (Some("dropped"), Some("rows/3")));
+    assert_eq!(
+        (life["fate"].as_str(), life["duplicate_of"].as_str()),
+        (Some("dropped"), Some("rows/3"))
+    );
     let told = stdout_of(&run(&["corpus", "why", "rows/30", &case.arg("out")]));
     assert!(told.contains("same_text"), "{told}");
     failed_with(&run(&["corpus", "why", "rows/99", &case.arg("out")]), 1);
     let mut changed = case.args("other");
     changed.extend(["--set".to_string(), "corpus.dedup.text=false".to_string()]);
     last_json(&watched(&changed).0);
-    let diff = last_json(&run(&["corpus", "diff", &case.arg("out"), &case.arg("other"), "--json"]));
+    let diff = last_json(&run(&[
+        "corpus",
+        "diff",
+        &case.arg("out"),
+        &case.arg("other"),
+        "--json",
+    ]));
     assert_eq!(diff["moved"][0]["from"], "dropped by same_text");
     assert_eq!(diff["moved"][0]["count"], 1);
 }
@@ -164,11 +257,21 @@ fn a_page_of_50_mb_is_refused_alone() {
 fn a_page_nested_100_000_deep_is_read() {
     let case = Case::new(PAGES);
     let inner = format!("<p>{}</p>", text(3, 12).replace('\n', "</p><p>"));
-    let deep = format!("{}{inner}{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
+    let deep = format!(
+        "{}{inner}{}",
+        "<div>".repeat(100_000),
+        "</div>".repeat(100_000)
+    );
     write(&case.path("in/pages/deep.html"), page(&deep).as_bytes());
     write(&case.path("in/pages/good.html"), good_page(2).as_bytes());
     let answer = case.build();
-    assert_eq!(count(&answer, "kept"), 2, "{} {}", answer["records"], answer["funnel"]);
+    assert_eq!(
+        count(&answer, "kept"),
+        2,
+        "{} {}",
+        answer["records"],
+        answer["funnel"]
+    );
 }
 
 /// Bytes that are zero, packed.
@@ -200,26 +303,49 @@ fn gzip_bombs_are_stopped_and_the_next_page_is_read() {
     let html = "Content-Type: text/html\r\n";
     let case = Case::new("name = \"web\"\nkind = \"archive\"\npath = \"a.warc.gz\"");
     let mut archive = Writer::new(Vec::new(), Compression::Gzip);
-    response("http://a.example/1", html, good_page(1).as_bytes(), &mut archive);
+    response(
+        "http://a.example/1",
+        html,
+        good_page(1).as_bytes(),
+        &mut archive,
+    );
     // A body that says it is packed.
     let packed = format!("{html}Content-Encoding: gzip\r\n");
     response("http://a.example/bomb", &packed, &bomb(BYTES), &mut archive);
-    response("http://a.example/2", html, good_page(2).as_bytes(), &mut archive);
+    response(
+        "http://a.example/2",
+        html,
+        good_page(2).as_bytes(),
+        &mut archive,
+    );
     let mut bytes = archive.finish().expect("ends");
     // A member whose record never ends.
     bytes.extend(bomb(BYTES));
     let mut rest = Writer::new(Vec::new(), Compression::Gzip);
-    response("http://a.example/3", html, good_page(3).as_bytes(), &mut rest);
+    response(
+        "http://a.example/3",
+        html,
+        good_page(3).as_bytes(),
+        &mut rest,
+    );
     bytes.extend(rest.finish().expect("ends"));
     write(&case.path("in/a.warc.gz"), &bytes);
     let answer = case.build();
-    assert_eq!(count(&answer, "kept"), 3, "{} {}", answer["records"], answer["funnel"]);
+    assert_eq!(
+        count(&answer, "kept"),
+        3,
+        "{} {}",
+        answer["records"],
+        answer["funnel"]
+    );
     assert!(count(&answer, "damaged") >= 1, "{}", answer["records"]);
 }
 
 fn png(side: usize) -> Vec<u8> {
     let mut stream = Key::new(9).child("picture").stream();
-    let data = (0..side * side * 3).map(|_| stream.below(256) as u8).collect();
+    let data = (0..side * side * 3)
+        .map(|_| stream.below(256) as u8)
+        .collect();
     let pixels = m6_image::Rgb8 {
         width: side,
         height: side,
@@ -242,16 +368,37 @@ fn picture_bomb() -> Vec<u8> {
 
 #[test]
 fn a_picture_bomb_is_refused_and_the_others_are_kept() {
-    let case = Case::new(&format!("{PAGES}\npictures_from = \"img\"\nmodality = [\"text\", \"pairs\"]"));
-    let figure = |name: &str| format!("<figure><img src='{name}.png'><figcaption>一只在树下休息的小花猫</figcaption></figure>");
-    let body = format!("<p>{}</p>{}{}", text(5, 12).replace('\n', "</p><p>"), figure("bomb"), figure("good"));
+    let case = Case::new(&format!(
+        "{PAGES}\npictures_from = \"img\"\nmodality = [\"text\", \"pairs\"]"
+    ));
+    let figure = |name: &str| {
+        format!(
+            "<figure><img src='{name}.png'><figcaption>一只在树下休息的小花猫</figcaption></figure>"
+        )
+    };
+    let body = format!(
+        "<p>{}</p>{}{}",
+        text(5, 12).replace('\n', "</p><p>"),
+        figure("bomb"),
+        figure("good")
+    );
     write(&case.path("in/pages/a.html"), page(&body).as_bytes());
     write(&case.path("in/img/bomb.png"), &picture_bomb());
     write(&case.path("in/img/good.png"), &png(200));
     let answer = case.build();
     let pictures = funnel(&answer, "pictures");
-    assert!(pictures.iter().any(|(verdict, rule, n)| verdict == "refused" && rule == "picture_pixels" && *n == 1), "{pictures:?}");
-    assert!(pictures.iter().any(|(verdict, _, n)| verdict == "keep" && *n == 1), "{pictures:?}");
+    assert!(
+        pictures
+            .iter()
+            .any(|(verdict, rule, n)| verdict == "refused" && rule == "picture_pixels" && *n == 1),
+        "{pictures:?}"
+    );
+    assert!(
+        pictures
+            .iter()
+            .any(|(verdict, _, n)| verdict == "keep" && *n == 1),
+        "{pictures:?}"
+    );
 }
 
 #[test]
@@ -276,7 +423,9 @@ const SMALL_DISK: &str = "mount -t tmpfs -o size=$SIZE tmpfs \"$DISK\" && { \"$M
 #[allow(clippy::print_stderr)] // Says that nothing was tested.
 fn a_full_disk_ends_the_build_and_room_lets_it_go_on() {
     let case = Case::new("name = \"rows\"\npath = \"a.jsonl\"\nfields = { text = [\"text\"] }");
-    let lines: String = (0..3000).map(|n| format!("{}\n", serde_json::json!({"text": text(n, 12)}))).collect();
+    let lines: String = (0..3000)
+        .map(|n| format!("{}\n", serde_json::json!({"text": text(n, 12)})))
+        .collect();
     write(&case.path("in/a.jsonl"), lines.as_bytes());
     let expected = case.build();
     std::fs::create_dir_all(case.path("disk")).expect("made");
@@ -301,8 +450,17 @@ fn a_full_disk_ends_the_build_and_room_lets_it_go_on() {
         return;
     }
     // The first run failed without a manifest, and said why; the second made what a run with room makes.
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "3", "{stderr}");
-    assert!(stderr.contains("error:") && stderr.contains("space"), "{stderr}");
-    let answer: Value = serde_json::from_slice(&std::fs::read(case.path("answer.json")).expect("an answer")).expect("JSON");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "3",
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("error:") && stderr.contains("space"),
+        "{stderr}"
+    );
+    let answer: Value =
+        serde_json::from_slice(&std::fs::read(case.path("answer.json")).expect("an answer"))
+            .expect("JSON");
     assert_eq!(answer["digest"], expected["digest"]);
 }

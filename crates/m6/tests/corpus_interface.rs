@@ -13,7 +13,9 @@ fn archive() -> &'static Path {
     let (_, path) = WORLD.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("web");
-        let args = ["corpus", "world", "--pages", "60", "--seed", "1", "--json", "--out"];
+        let args = [
+            "corpus", "world", "--pages", "60", "--seed", "1", "--json", "--out",
+        ];
         let made = run(&[&args[..], &[out.to_str().expect("UTF-8")]].concat());
         let expected = ["n_bytes", "n_files", "n_keep", "n_pages", "n_pictures"];
         assert_eq!(keys(&last_json(&made)), expected);
@@ -60,7 +62,9 @@ fn extract_gives_a_line_for_every_page_and_for_every_refusal() {
     }
     let (mut n_images, mut n_blocks) = (0, 0);
     for page in pages {
-        let expected = ["blocks", "charset", "images", "lang", "source", "text", "title", "url"];
+        let expected = [
+            "blocks", "charset", "images", "lang", "source", "text", "title", "url",
+        ];
         assert_eq!(keys(page), expected);
         for image in page["images"].as_array().expect("a list") {
             assert_eq!(keys(image), ["alt", "caption", "caption_role", "src"]);
@@ -81,8 +85,14 @@ fn one_page_is_shown_from_a_file_and_one_that_is_not_there_is_named() {
     m6_store::atomic::write_file(&page, &bytes).expect("written");
     let path = page.to_str().expect("UTF-8");
     let got = last_json(&run(&["corpus", "extract", path, "--json"]));
-    assert_eq!((&got["charset"], &got["text"]), (&"gbk".into(), &text.into()));
-    let missing = failed_with(&run(&["corpus", "extract", "no/such/page.html", "--json"]), 2);
+    assert_eq!(
+        (&got["charset"], &got["text"]),
+        (&"gbk".into(), &text.into())
+    );
+    let missing = failed_with(
+        &run(&["corpus", "extract", "no/such/page.html", "--json"]),
+        2,
+    );
     assert!(missing.contains("no/such/page.html"), "{missing}");
 }
 
@@ -96,7 +106,16 @@ fn dedup_gives_a_line_for_every_document_in_order() {
     );
     m6_store::atomic::write_file(&file, rows.as_bytes()).expect("written");
     let path = file.to_str().expect("UTF-8");
-    let fields = ["--text-field", "text", "--id-field", "id", "--threshold", "0.8", "--json", "-q"];
+    let fields = [
+        "--text-field",
+        "text",
+        "--id-field",
+        "id",
+        "--threshold",
+        "0.8",
+        "--json",
+        "-q",
+    ];
     let got = lines(&[&["corpus", "dedup", "--input", path], &fields[..]].concat());
     let ids: Vec<&str> = got.iter().filter_map(|line| line["id"].as_str()).collect();
     assert_eq!(ids, ["a", "b", "c"]);

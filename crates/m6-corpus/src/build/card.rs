@@ -53,7 +53,9 @@ fn quoted(text: &str) -> String {
 
 /// `README.md`.
 pub fn readme(config: &Config, stats: &Stats) -> String {
-    let mut out = String::from("# Corpus\n\nMade by `m6 corpus build`; `manifest.json` names every file with its hash.\n\n");
+    let mut out = String::from(
+        "# Corpus\n\nMade by `m6 corpus build`; `manifest.json` names every file with its hash.\n\n",
+    );
     out.push_str("| source | modality | images | tokens | passages | avg length |\n|---|---|--:|--:|--:|--:|\n");
     for row in &stats.table {
         let _ = writeln!(
@@ -67,10 +69,17 @@ pub fn readme(config: &Config, stats: &Stats) -> String {
             row.avg_length
         );
     }
-    out.push_str("\n## Sources\n\n| name | form | licence | read | kept |\n|---|---|---|--:|--:|\n");
+    out.push_str(
+        "\n## Sources\n\n| name | form | licence | read | kept |\n|---|---|---|--:|--:|\n",
+    );
     for source in &config.sources {
         let counts = stats.sources.get(&source.name);
-        let count = |word: &str| counts.and_then(|counts| counts.get(word)).copied().unwrap_or(0);
+        let count = |word: &str| {
+            counts
+                .and_then(|counts| counts.get(word))
+                .copied()
+                .unwrap_or(0)
+        };
         let _ = writeln!(
             out,
             "| {} | {:?} | {} | {} | {} |",
@@ -85,8 +94,16 @@ pub fn readme(config: &Config, stats: &Stats) -> String {
         out,
         "\n## What was done\n\n- cleaning: {}, script conversion {}\n- rule pack: {} (pairs: {})\n- duplicates: by address {}, by text {} \
          (Jaccard of character 5-grams from {}), lines of a host repeated in {} records or more\n- held out: {} of hosts\n",
-        if config.normalize.rules == Default::default() { "usual rules" } else { "rules as configured" },
-        if config.normalize.opencc.is_empty() { "none" } else { &config.normalize.opencc },
+        if config.normalize.rules == Default::default() {
+            "usual rules"
+        } else {
+            "rules as configured"
+        },
+        if config.normalize.opencc.is_empty() {
+            "none"
+        } else {
+            &config.normalize.opencc
+        },
         config.rules.pack,
         config.rules.pairs,
         yes_no(config.dedup.url),
@@ -134,7 +151,13 @@ mod tests {
             size: 1,
             blake3: String::new(),
         };
-        let text = prepare_toml(&config, &[file("pairs/web/train-00000.tar"), file("text/web/held_out-00000.jsonl")]);
+        let text = prepare_toml(
+            &config,
+            &[
+                file("pairs/web/train-00000.tar"),
+                file("text/web/held_out-00000.jsonl"),
+            ],
+        );
         let table: toml::Table = text.parse().expect("TOML");
         let sources = table["data"]["sources"].as_array().expect("sources");
         assert_eq!(sources.len(), 1);

@@ -7,9 +7,9 @@ use m6_store::hash::hash64;
 use serde::Serialize;
 
 use super::why::tables;
+use crate::Result;
 use crate::dedup::sort::Sorter;
 use crate::table::{Kind, Reader};
-use crate::Result;
 
 /// Bytes held while the records of both builds are sorted.
 const MEMORY: usize = 256 << 20;
@@ -107,7 +107,9 @@ fn difference(
     fates: &Fates,
     counts: BTreeMap<(u32, u32), (u64, Vec<u64>)>,
 ) -> Result<Difference> {
-    let wanted = counts.values().flat_map(|(_, hashes)| hashes.iter().copied());
+    let wanted = counts
+        .values()
+        .flat_map(|(_, hashes)| hashes.iter().copied());
     let mut found: HashMap<u64, Example> = wanted.map(|hash| (hash, Example::default())).collect();
     for out in [first, second] {
         each(out, |id, _, title, value| {
@@ -133,7 +135,11 @@ fn difference(
             examples: examples.collect(),
         });
     }
-    out.moved.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to))));
+    out.moved.sort_by(|a, b| {
+        b.count
+            .cmp(&a.count)
+            .then_with(|| (&a.from, &a.to).cmp(&(&b.from, &b.to)))
+    });
     Ok(out)
 }
 
@@ -151,7 +157,12 @@ fn each(
                     true => fate.to_string(),
                     false => format!("{fate} by {rule}"),
                 };
-                take(batch.text(0, row), &whole, batch.text(3, row), batch.float(4, row))?;
+                take(
+                    batch.text(0, row),
+                    &whole,
+                    batch.text(3, row),
+                    batch.float(4, row),
+                )?;
             }
         }
     }

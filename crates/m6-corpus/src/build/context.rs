@@ -125,7 +125,10 @@ impl Context<'_> {
     }
 
     fn tell(&self, stage: Stage, done: usize, total: usize) {
-        let mut watch = self.watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut watch = self
+            .watch
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         watch(Progress {
             stage: stage.name,
             done,
@@ -151,7 +154,9 @@ pub fn spill_folder(commit: &DirCommit) -> Result<PathBuf> {
 pub fn remove_spill(commit: &DirCommit) -> Result<()> {
     let path = commit.path().join("spill");
     match std::fs::remove_dir_all(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { path, source }),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { path, source })
+        }
         _ => Ok(()),
     }
 }

@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Planned, adapt};
 use super::config::{Config, Form, Paths, SourceConfig};
+use super::{Planned, adapt};
 use crate::{Error, Result};
 
 /// Hashes of files seen before, by path; in the work folder.
@@ -248,7 +248,10 @@ fn cut(
     let limit = config.shard_bytes();
     let mut group: Vec<(PathBuf, u64)> = Vec::new();
     let mut number = 0;
-    let mut push = |files: Vec<(PathBuf, u64)>, range: Option<(u64, u64)>, lines_before: u64, hashes: &mut Hashes| {
+    let mut push = |files: Vec<(PathBuf, u64)>,
+                    range: Option<(u64, u64)>,
+                    lines_before: u64,
+                    hashes: &mut Hashes| {
         let mut identity = String::new();
         for (file, _) in &files {
             identity.push_str(&hashes.of(file)?);
@@ -281,7 +284,12 @@ fn cut(
         };
         for (at, (from, lines_before)) in cuts.iter().enumerate() {
             let to = cuts.get(at + 1).map_or(size, |(next, _)| *next);
-            push(vec![(file.clone(), size)], Some((*from, to)), *lines_before, hashes)?;
+            push(
+                vec![(file.clone(), size)],
+                Some((*from, to)),
+                *lines_before,
+                hashes,
+            )?;
         }
         if !cuts.is_empty() {
             continue;
@@ -295,7 +303,13 @@ fn cut(
 }
 
 /// Where pieces of a file begin, each with the lines before it; empty for a file that is read whole.
-fn cuts(form: Form, file: &Path, limit: u64, size: u64, hashes: &mut Hashes) -> Result<Vec<(u64, u64)>> {
+fn cuts(
+    form: Form,
+    file: &Path,
+    limit: u64,
+    size: u64,
+    hashes: &mut Hashes,
+) -> Result<Vec<(u64, u64)>> {
     match form {
         Form::Archive if adapt::archive::can_start_anywhere(file) => {
             let n_pieces = size.div_ceil(limit);
@@ -340,7 +354,9 @@ fn size_of(path: &Path) -> Result<u64> {
     }
     let mut total = 0;
     for file in files_below(path)? {
-        total += fs::metadata(&file).map_err(|source| io(&file, source))?.len();
+        total += fs::metadata(&file)
+            .map_err(|source| io(&file, source))?
+            .len();
     }
     Ok(total)
 }
@@ -395,7 +411,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let check = |text: &str, step: u64, expected: &[(u64, u64)]| {
             put(dir.path(), "lines", text.as_bytes());
-            assert_eq!(line_cuts(&dir.path().join("lines"), step).expect("reads"), expected, "{text:?}");
+            assert_eq!(
+                line_cuts(&dir.path().join("lines"), step).expect("reads"),
+                expected,
+                "{text:?}"
+            );
         };
         check("", 4, &[(0, 0)]);
         check("abc\n", 4, &[(0, 0)]);

@@ -153,7 +153,14 @@ mod tests {
         let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
         assert_eq!(
             names,
-            ["record_id", "stage", "verdict", "rule", "value", "threshold"]
+            [
+                "record_id",
+                "stage",
+                "verdict",
+                "rule",
+                "value",
+                "threshold"
+            ]
         );
         let rows = [
             Row::new("a/1", "rules", "drop", "min_chars").measured(Some(3.0), Some(15.0)),
@@ -175,11 +182,18 @@ mod tests {
         assert_eq!(back, rows);
         assert!(back[0].is_end() && !back[1].is_end());
         for (verdict, rule, expected) in [
-            ("damaged", "length `-1` at 120, 7 more", "length … at #, # more"),
+            (
+                "damaged",
+                "length `-1` at 120, 7 more",
+                "length … at #, # more",
+            ),
             ("damaged", "cut", "cut"),
             ("drop", "listed-words-2", "listed-words-2"),
         ] {
-            assert_eq!(Row::new("a", "read", verdict, rule).general_rule(), expected);
+            assert_eq!(
+                Row::new("a", "read", verdict, rule).general_rule(),
+                expected
+            );
         }
     }
 }

@@ -67,7 +67,8 @@ impl std::str::FromStr for Slice {
     /// `i/n` with i from 0 to n - 1.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parts = text.split_once('/');
-        let numbers = parts.and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        let numbers =
+            parts.and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         match numbers {
             Some((index, count)) if index < count => Ok(Self { index, count }),
             _ => Err(format!("`{text}` is no slice; 0/4 is the first of four")),
@@ -180,7 +181,12 @@ fn lock(out: &Path, slice: Option<Slice>) -> Result<FolderLock> {
 }
 
 /// The stages that need no other shard. Quantiles need a sample of the whole source; with them a slice ends after extraction.
-fn slice(context: &Context<'_>, hashes: &mut Hashes, assets: &Assets, packs: &Packs) -> Result<Summary> {
+fn slice(
+    context: &Context<'_>,
+    hashes: &mut Hashes,
+    assets: &Assets,
+    packs: &Packs,
+) -> Result<Summary> {
     let extracted = extract::run(context, hashes)?;
     if !packs.want_sample(assets) {
         let judges = Judges::new(packs, &[])?;
@@ -199,7 +205,9 @@ fn whole(
     packs: &Packs,
 ) -> Result<Summary> {
     let evaluation = finish::Evaluation::load(context.config, hashes)?;
-    let truth_hash = truth_path(context.config).map(|path| hashes.of(&path)).transpose()?;
+    let truth_hash = truth_path(context.config)
+        .map(|path| hashes.of(&path))
+        .transpose()?;
     let extracted = extract::run(context, hashes)?;
     let thresholds = calibrate::run(context, &extracted, assets, packs)?;
     let judges = Judges::new(packs, &thresholds)?;
@@ -207,7 +215,15 @@ fn whole(
     let decided = decide::run(context, &extracted, &measured, &judges)?;
     let twins = duplicates::run(context, &extracted, &measured, &decided)?;
     let repeated = lines::run(context, &extracted, &measured, &decided, &twins)?;
-    let finished = finish::run(context, &extracted, &measured, &decided, &twins, &repeated, &evaluation)?;
+    let finished = finish::run(
+        context,
+        &extracted,
+        &measured,
+        &decided,
+        &twins,
+        &repeated,
+        &evaluation,
+    )?;
     let seen = pictures::run(context, hashes, &extracted, &finished)?;
     let alike = looks::run(context, &seen)?;
     let mixed = mix::run(context, &extracted, &finished)?;
@@ -242,15 +258,29 @@ fn whole(
     ];
     let mut stats = stats::collect(context, &written, &twins, &stages)?;
     if let Some(path) = truth_path(context.config) {
-        stats.truth = Some(truth::compare(context, &path, &extracted, &finished, &written)?);
+        stats.truth = Some(truth::compare(
+            context, &path, &extracted, &finished, &written,
+        )?);
     }
-    let manifest = publish::run(context, out, key, &written, &seen, &stats, assets.manifest())?;
+    let manifest = publish::run(
+        context,
+        out,
+        key,
+        &written,
+        &seen,
+        &stats,
+        assets.manifest(),
+    )?;
     Ok(summary(context, Some(manifest.digest), Some(stats)))
 }
 
 /// The file of planted truth.
 fn truth_path(config: &Config) -> Option<PathBuf> {
-    config.assets.truth.as_ref().map(|path| config.root.join(path))
+    config
+        .assets
+        .truth
+        .as_ref()
+        .map(|path| config.root.join(path))
 }
 
 /// The finished corpus of the same key, if it is there whole.

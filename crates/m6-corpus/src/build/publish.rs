@@ -80,7 +80,9 @@ pub fn key(context: &Context<'_>, written: &[Made], truth: Option<&str>) -> Stri
 pub fn finished(out: &Path) -> Option<Manifest> {
     let bytes = fs::read(out.join(MANIFEST_NAME)).ok()?;
     let manifest: Manifest = serde_json::from_slice(&bytes).ok()?;
-    let is_there = |file: &FileEntry| fs::metadata(out.join(&file.name)).is_ok_and(|data| data.len() == file.size);
+    let is_there = |file: &FileEntry| {
+        fs::metadata(out.join(&file.name)).is_ok_and(|data| data.len() == file.size)
+    };
     manifest.files.iter().all(is_there).then_some(manifest)
 }
 
@@ -115,7 +117,11 @@ pub fn run(
     put(out, "stats.json", &pretty(stats))?;
     put(out, "prepare.toml", &card::prepare_toml(config, &files))?;
     put(out, "README.md", &card::readme(config, stats))?;
-    put(out, "report.html", &report::page(config, stats, written, seen)?)?;
+    put(
+        out,
+        "report.html",
+        &report::page(config, stats, written, seen)?,
+    )?;
     let mut digest = blake3::Hasher::new();
     for file in &files {
         digest.update(file.name.as_bytes());
@@ -182,13 +188,19 @@ fn links(context: &Context<'_>, folder: &str, written: &[Made]) -> Vec<Link> {
             "records" => add(format!("{number:05}.parquet"), RECORDS_NAME),
             _ => {
                 let all = [Modality::Text, Modality::Pairs, Modality::Documents];
-                let Some(modality) = all.into_iter().find(|modality| modality.folder() == folder) else {
+                let Some(modality) = all.into_iter().find(|modality| modality.folder() == folder)
+                else {
                     continue;
                 };
                 for split in [Split::Train, Split::HeldOut] {
                     let file = file_name(modality, split, context.config.mix.text);
                     let extension = file.rsplit('.').next().unwrap_or_default();
-                    let name = format!("{}/{}-{:05}.{extension}", source.name, split.name(), shard.number);
+                    let name = format!(
+                        "{}/{}-{:05}.{extension}",
+                        source.name,
+                        split.name(),
+                        shard.number
+                    );
                     add(name, &file);
                 }
             }
@@ -215,9 +227,12 @@ fn publish_folder(out: &Path, folder: &str, links: &[Link]) -> Result<Vec<FileEn
         }
     }
     commit.commit()?;
-    let files = manifest::read(&place)?.files.into_iter().map(|file| FileEntry {
-        name: format!("{folder}/{}", file.name),
-        ..file
-    });
+    let files = manifest::read(&place)?
+        .files
+        .into_iter()
+        .map(|file| FileEntry {
+            name: format!("{folder}/{}", file.name),
+            ..file
+        });
     Ok(files.collect())
 }

@@ -149,8 +149,21 @@ pub struct Stats {
 
 /// Stages in the order of the data, as the ledger names them.
 const ORDER: [&str; 15] = [
-    "read", "extract", "paragraph", "sentence", "document", "rules", "duplicates", "lines", "decontaminate", "mix", "split", "pictures",
-    "picture_duplicates", "pairs", "",
+    "read",
+    "extract",
+    "paragraph",
+    "sentence",
+    "document",
+    "rules",
+    "duplicates",
+    "lines",
+    "decontaminate",
+    "mix",
+    "split",
+    "pictures",
+    "picture_duplicates",
+    "pairs",
+    "",
 ];
 
 /// Counts everything of a finished build.
@@ -168,7 +181,10 @@ pub fn collect(
         counts.records(shard.source, &made.folder)?;
         ledger::read(&made.folder.join(write::LEDGER_NAME), |row| {
             let rule = row.general_rule();
-            *counts.funnel.entry((row.stage, row.verdict, rule)).or_default() += 1;
+            *counts
+                .funnel
+                .entry((row.stage, row.verdict, rule))
+                .or_default() += 1;
             Ok(())
         })?;
     }
@@ -177,7 +193,10 @@ pub fn collect(
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    stats.times = stages.iter().map(|(stage, made)| time(*stage, made)).collect();
+    stats.times = stages
+        .iter()
+        .map(|(stage, made)| time(*stage, made))
+        .collect();
     Ok(stats)
 }
 
@@ -255,11 +274,18 @@ impl<'a> Counts<'a> {
             let is_kept = fate == "kept";
             if is_kept {
                 self.host(batch.text(1, row));
-                *self.stats.splits.entry(batch.text(4, row).to_string()).or_default() += 1;
+                *self
+                    .stats
+                    .splits
+                    .entry(batch.text(4, row).to_string())
+                    .or_default() += 1;
                 let count = |column| u64::try_from(batch.int(column, row)).unwrap_or(0);
                 self.passages(source, [count(5), count(6), count(7), count(8), count(9)]);
             }
-            for (map, column) in [(&mut self.stats.charsets, 2), (&mut self.stats.languages, 3)] {
+            for (map, column) in [
+                (&mut self.stats.charsets, 2),
+                (&mut self.stats.languages, 3),
+            ] {
                 let value = batch.text(column, row);
                 if !value.is_empty() {
                     *map.entry(value.to_string()).or_default() += 1;
@@ -312,7 +338,10 @@ impl<'a> Counts<'a> {
 
     fn bar(&mut self, name: &str, value: f64, is_kept: bool) {
         let histograms = &mut self.stats.histograms;
-        let Some(histogram) = histograms.iter_mut().find(|histogram| histogram.name == name) else {
+        let Some(histogram) = histograms
+            .iter_mut()
+            .find(|histogram| histogram.name == name)
+        else {
             return;
         };
         let at = place(histogram, value);
@@ -328,11 +357,21 @@ impl<'a> Counts<'a> {
     fn finish(self) -> Stats {
         let mut stats = self.stats;
         stats.table = table(self.config, self.table);
-        let rank = |stage: &str| ORDER.iter().position(|name| *name == stage).unwrap_or(ORDER.len());
+        let rank = |stage: &str| {
+            ORDER
+                .iter()
+                .position(|name| *name == stage)
+                .unwrap_or(ORDER.len())
+        };
         let mut funnel: Vec<FunnelRow> = self
             .funnel
             .into_iter()
-            .map(|((stage, verdict, rule), count)| FunnelRow { stage, verdict, rule, count })
+            .map(|((stage, verdict, rule), count)| FunnelRow {
+                stage,
+                verdict,
+                rule,
+                count,
+            })
             .collect();
         funnel.sort_by_key(|row| (rank(&row.stage), std::cmp::Reverse(row.count)));
         stats.funnel = funnel;
@@ -341,14 +380,26 @@ impl<'a> Counts<'a> {
         top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         top.truncate(TOP_HOSTS);
         stats.hosts = Hosts { count, top };
-        stats.histograms.retain(|histogram| histogram.kept.iter().chain(&histogram.dropped).any(|n| *n > 0));
+        stats.histograms.retain(|histogram| {
+            histogram
+                .kept
+                .iter()
+                .chain(&histogram.dropped)
+                .any(|n| *n > 0)
+        });
         stats
     }
 }
 
 /// Which bar a value falls in.
 fn place(histogram: &Histogram, value: f64) -> usize {
-    let scale = |value: f64| if histogram.log { value.max(histogram.low).ln() } else { value };
+    let scale = |value: f64| {
+        if histogram.log {
+            value.max(histogram.low).ln()
+        } else {
+            value
+        }
+    };
     let (low, high) = (scale(histogram.low), scale(histogram.high));
     let share = (scale(value) - low) / (high - low);
     // A cast of a float is held within the range of the integer; not a number becomes 0.
@@ -371,7 +422,11 @@ fn table(config: &Config, counts: BTreeMap<(usize, Modality), TableRow>) -> Vec<
             ..counted
         });
     }
-    let rank = |row: &TableRow| ["text", "pairs", "documents"].iter().position(|name| *name == row.modality);
+    let rank = |row: &TableRow| {
+        ["text", "pairs", "documents"]
+            .iter()
+            .position(|name| *name == row.modality)
+    };
     out.sort_by_key(rank);
     let mut total = TableRow {
         source: "Total".to_string(),
@@ -397,7 +452,11 @@ mod tests {
             ..SourceConfig::default()
         };
         let config = Config {
-            sources: vec![source("a", "Forum"), source("b", "Forum"), source("c", "Shop")],
+            sources: vec![
+                source("a", "Forum"),
+                source("b", "Forum"),
+                source("c", "Shop"),
+            ],
             ..Config::default()
         };
         let mut counts = Counts::new(&config);
@@ -408,7 +467,15 @@ mod tests {
         let shown: Vec<(&str, &str, u64, u64, u64)> = stats
             .table
             .iter()
-            .map(|row| (row.source.as_str(), row.modality.as_str(), row.images, row.tokens, row.passages))
+            .map(|row| {
+                (
+                    row.source.as_str(),
+                    row.modality.as_str(),
+                    row.images,
+                    row.tokens,
+                    row.passages,
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -430,7 +497,14 @@ mod tests {
             log: true,
             ..Histogram::default()
         };
-        for (value, bar) in [(0.0, 0), (1.0, 0), (10.0, BARS / 2), (1e9, BARS - 1), (f64::NAN, 0), (f64::INFINITY, BARS - 1)] {
+        for (value, bar) in [
+            (0.0, 0),
+            (1.0, 0),
+            (10.0, BARS / 2),
+            (1e9, BARS - 1),
+            (f64::NAN, 0),
+            (f64::INFINITY, BARS - 1),
+        ] {
             assert_eq!(place(&histogram, value), bar, "{value}");
         }
     }

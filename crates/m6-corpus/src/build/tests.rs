@@ -12,7 +12,9 @@ use fixture::build;
 /// The folder of shared data, if there is one.
 fn shared() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let folder = std::env::var_os("M6_SHARED").map_or(beside, PathBuf::from).join("data");
+    let folder = std::env::var_os("M6_SHARED")
+        .map_or(beside, PathBuf::from)
+        .join("data");
     folder.is_dir().then_some(folder)
 }
 
@@ -57,6 +59,13 @@ fn recipes_and_pages_become_a_corpus() {
     assert!(kept("pages") > 100, "{:?}", stats.sources);
     assert!(kept("web") * 2 < kept("pages"), "{:?}", stats.sources);
     whole::sums_add_up(&stats);
-    let pairs = stats.table.iter().find(|row| row.source == "recipes" && row.modality == "pairs");
-    assert!(pairs.is_some_and(|row| row.images > 100), "{:?}", stats.table);
+    let pairs = stats
+        .table
+        .iter()
+        .find(|row| row.source == "recipes" && row.modality == "pairs");
+    assert!(
+        pairs.is_some_and(|row| row.images > 100),
+        "{:?}",
+        stats.table
+    );
 }

@@ -128,18 +128,32 @@ pub(super) fn compare(
     written: &[Made],
 ) -> Result<Comparison> {
     let mut pages = read(path)?;
-    let places: HashMap<String, usize> = pages.iter().enumerate().map(|(at, page)| (page.truth.url.clone(), at)).collect();
+    let places: HashMap<String, usize> = pages
+        .iter()
+        .enumerate()
+        .map(|(at, page)| (page.truth.url.clone(), at))
+        .collect();
     for made in written {
-        let columns = [("url", Kind::Text), ("fate", Kind::Text), ("rule", Kind::Text)];
-        rows(&made.folder.join(write::RECORDS_NAME), &columns, |batch, row| {
-            let page = places.get(batch.text(0, row)).and_then(|at| pages.get_mut(*at));
-            // An address that was crawled twice counts as kept when one of its records is.
-            if let Some(page) = page.filter(|page| !page.is_kept()) {
-                page.fate = batch.text(1, row).to_string();
-                page.rule = batch.text(2, row).to_string();
-            }
-            Ok(())
-        })?;
+        let columns = [
+            ("url", Kind::Text),
+            ("fate", Kind::Text),
+            ("rule", Kind::Text),
+        ];
+        rows(
+            &made.folder.join(write::RECORDS_NAME),
+            &columns,
+            |batch, row| {
+                let page = places
+                    .get(batch.text(0, row))
+                    .and_then(|at| pages.get_mut(*at));
+                // An address that was crawled twice counts as kept when one of its records is.
+                if let Some(page) = page.filter(|page| !page.is_kept()) {
+                    page.fate = batch.text(1, row).to_string();
+                    page.rule = batch.text(2, row).to_string();
+                }
+                Ok(())
+            },
+        )?;
     }
     let cleaner = Cleaner::new(&context.config.normalize).map_err(Error::Config)?;
     let mut scores = Scores::default();
@@ -174,12 +188,18 @@ fn read(path: &Path) -> Result<Vec<Page>> {
     let (mut out, mut line, mut number) = (Vec::new(), String::new(), 0u64);
     loop {
         line.clear();
-        if reader.by_ref().take(MAX_LINE).read_line(&mut line).map_err(io)? == 0 {
+        if reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_line(&mut line)
+            .map_err(io)?
+            == 0
+        {
             return Ok(out);
         }
         number += 1;
-        let truth: TruthRow =
-            serde_json::from_str(&line).map_err(|error| damaged(format!("line {number} is no truth: {error}")))?;
+        let truth: TruthRow = serde_json::from_str(&line)
+            .map_err(|error| damaged(format!("line {number} is no truth: {error}")))?;
         if NO_PAGES.contains(&truth.kind.as_str()) {
             continue;
         }
@@ -213,7 +233,11 @@ impl Scores {
         let mut n_found = 0;
         for image in &truth.images {
             self.pictures.planted += 1;
-            let Some(found) = doc.pictures.iter().find(|picture| picture.address == image.src) else {
+            let Some(found) = doc
+                .pictures
+                .iter()
+                .find(|picture| picture.address == image.src)
+            else {
                 continue;
             };
             n_found += 1;
@@ -249,7 +273,11 @@ fn f1(expected: &str, found: &str) -> f64 {
 fn score(mut values: Vec<f64>) -> TextScore {
     values.sort_by(f64::total_cmp);
     let n = values.len();
-    let (Some(least), Some(low), Some(high)) = (values.first(), values.get((n.max(1) - 1) / 2), values.get(n / 2)) else {
+    let (Some(least), Some(low), Some(high)) = (
+        values.first(),
+        values.get((n.max(1) - 1) / 2),
+        values.get(n / 2),
+    ) else {
         return TextScore::default();
     };
     TextScore {
@@ -275,7 +303,10 @@ fn judge(pages: &[Page], scores: Scores) -> Comparison {
     };
     let mut kinds: BTreeMap<(bool, &str), KindRow> = BTreeMap::new();
     let (mut n_good, mut n_good_kept, mut n_kept) = (0u64, 0u64, 0u64);
-    let originals: HashMap<&str, bool> = pages.iter().map(|page| (page.truth.id.as_str(), page.is_kept())).collect();
+    let originals: HashMap<&str, bool> = pages
+        .iter()
+        .map(|page| (page.truth.id.as_str(), page.is_kept()))
+        .collect();
     for page in pages {
         let cluster = cluster(&page.truth);
         let n_of_cluster = kept_of.get(cluster).copied().unwrap_or(0);
@@ -284,12 +315,16 @@ fn judge(pages: &[Page], scores: Scores) -> Comparison {
             (true, kept) => kept || n_of_cluster > 0,
             (false, false) => true,
             // A copy kept in place of its original is as good.
-            (false, true) => !is_original && n_of_cluster == 1 && originals.get(cluster) == Some(&false),
+            (false, true) => {
+                !is_original && n_of_cluster == 1 && originals.get(cluster) == Some(&false)
+            }
         };
         n_good += u64::from(page.truth.keep);
         n_good_kept += u64::from(page.truth.keep && is_right);
         n_kept += u64::from(page.is_kept());
-        let row = kinds.entry((!page.truth.keep, page.truth.kind.as_str())).or_default();
+        let row = kinds
+            .entry((!page.truth.keep, page.truth.kind.as_str()))
+            .or_default();
         row.planted += 1;
         row.kept += u64::from(page.is_kept());
         row.right += u64::from(is_right);
@@ -340,7 +375,10 @@ mod tests {
             ("一一", "一一一一", 2.0 / 3.0),
             ("一", "二", 0.0),
         ] {
-            assert!((f1(expected, found) - f).abs() < 1e-12, "{expected} {found}");
+            assert!(
+                (f1(expected, found) - f).abs() < 1e-12,
+                "{expected} {found}"
+            );
         }
         let scored = score(vec![0.5, 1.0, 0.9]);
         assert_eq!((scored.n, scored.f1_median, scored.f1_least), (3, 0.9, 0.5));
@@ -366,12 +404,55 @@ mod tests {
     fn of_a_page_and_its_copies_one_is_right() {
         let check = |pages: &[Page], precision: f64, recall: f64, n_wrong: usize| {
             let out = judge(pages, Scores::default());
-            assert_eq!((out.precision, out.recall, out.wrong.len()), (precision, recall, n_wrong));
+            assert_eq!(
+                (out.precision, out.recall, out.wrong.len()),
+                (precision, recall, n_wrong)
+            );
         };
-        check(&[page("1", true, None, "kept"), page("2", false, Some("1"), "dropped")], 1.0, 1.0, 0);
-        check(&[page("1", true, None, "dropped"), page("2", false, Some("1"), "kept")], 1.0, 1.0, 0);
-        check(&[page("1", true, None, "kept"), page("2", false, Some("1"), "kept")], 0.5, 1.0, 1);
-        check(&[page("1", true, None, "dropped"), page("2", false, Some("1"), "")], 1.0, 0.0, 1);
-        check(&[page("1", true, None, "kept"), page("2", false, None, "kept")], 0.5, 1.0, 1);
+        check(
+            &[
+                page("1", true, None, "kept"),
+                page("2", false, Some("1"), "dropped"),
+            ],
+            1.0,
+            1.0,
+            0,
+        );
+        check(
+            &[
+                page("1", true, None, "dropped"),
+                page("2", false, Some("1"), "kept"),
+            ],
+            1.0,
+            1.0,
+            0,
+        );
+        check(
+            &[
+                page("1", true, None, "kept"),
+                page("2", false, Some("1"), "kept"),
+            ],
+            0.5,
+            1.0,
+            1,
+        );
+        check(
+            &[
+                page("1", true, None, "dropped"),
+                page("2", false, Some("1"), ""),
+            ],
+            1.0,
+            0.0,
+            1,
+        );
+        check(
+            &[
+                page("1", true, None, "kept"),
+                page("2", false, None, "kept"),
+            ],
+            0.5,
+            1.0,
+            1,
+        );
     }
 }

@@ -151,7 +151,10 @@ impl Work {
         use std::io::Write;
         let path = self.root.join(LOG_NAME);
         let line = serde_json::json!({ "event": event, "stage": stage.name, "key": key });
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path);
         let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
         written.map_err(|source| Error::Io { path, source })
     }

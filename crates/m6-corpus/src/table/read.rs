@@ -118,11 +118,7 @@ impl Reader {
         let group = self.inner.get_row_group(group)?;
         let mut columns = Vec::with_capacity(self.wanted.len());
         for (_, at) in &self.wanted {
-            let optional = group
-                .metadata()
-                .column(*at)
-                .column_descr()
-                .max_def_level() == 1;
+            let optional = group.metadata().column(*at).column_descr().max_def_level() == 1;
             columns.push(Values::read(group.get_column_reader(*at)?, optional)?);
         }
         let n_rows = columns.first().map_or(0, Values::len);
@@ -244,16 +240,15 @@ impl Values {
         }
     }
 
-    fn read(
-        reader: ColumnReader,
-        optional: bool,
-    ) -> std::result::Result<Self, ParquetError> {
+    fn read(reader: ColumnReader, optional: bool) -> std::result::Result<Self, ParquetError> {
         Ok(match reader {
             ColumnReader::ByteArrayColumnReader(mut reader) => {
                 let mut texts = Texts::default();
                 drain(
                     optional,
-                    |levels, values: &mut Vec<ByteArray>| reader.read_records(STEP, levels, None, values),
+                    |levels, values: &mut Vec<ByteArray>| {
+                        reader.read_records(STEP, levels, None, values)
+                    },
                     |value| texts.push(value),
                 )?;
                 Values::Text(texts)
@@ -286,7 +281,9 @@ impl Values {
                 let mut out = Vec::new();
                 drain(
                     optional,
-                    |levels, values: &mut Vec<bool>| reader.read_records(STEP, levels, None, values),
+                    |levels, values: &mut Vec<bool>| {
+                        reader.read_records(STEP, levels, None, values)
+                    },
                     |value| {
                         out.push(value.copied());
                         Ok(())

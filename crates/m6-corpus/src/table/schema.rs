@@ -126,8 +126,6 @@ pub(super) fn message(columns: &[Column]) -> Result<TypePtr, ParquetError> {
         fields.push(Arc::new(field.build()?));
     }
     Ok(Arc::new(
-        Type::group_type_builder("m6")
-            .with_fields(fields)
-            .build()?,
+        Type::group_type_builder("m6").with_fields(fields).build()?,
     ))
 }

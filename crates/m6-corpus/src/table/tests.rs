@@ -100,7 +100,9 @@ fn many_rows_make_several_groups() {
     .expect("starts");
     let long = "长".repeat(1 << 18);
     for n in 0..40 {
-        writer.push(&[Cell::Int(n), Cell::Text(&long)]).expect("fits");
+        writer
+            .push(&[Cell::Int(n), Cell::Text(&long)])
+            .expect("fits");
     }
     assert_eq!(writer.n_rows(), 40);
     let (_dir, path) = on_disk(&writer.finish().expect("ends"));
@@ -118,13 +120,7 @@ fn many_rows_make_several_groups() {
 fn a_row_that_does_not_fit_is_refused() {
     let mut writer = Writer::new(Vec::new(), Path::new("t"), &columns()).expect("starts");
     assert!(writer.push(&[Cell::Int(1)]).is_err());
-    let wrong = [
-        Cell::Int(1),
-        Cell::Null,
-        Cell::Null,
-        Cell::Null,
-        Cell::Null,
-    ];
+    let wrong = [Cell::Int(1), Cell::Null, Cell::Null, Cell::Null, Cell::Null];
     let text = writer.push(&wrong).expect_err("an int in a text column");
     assert!(text.to_string().contains("id text"), "{text}");
 }

@@ -195,7 +195,9 @@ fn write_column<T: DataType, W: Write + Send>(
     let Some(mut column) = group.next_column()? else {
         return Err(ParquetError::General("a column too many".to_string()));
     };
-    column.typed::<T>().write_batch(values, Some(levels), None)?;
+    column
+        .typed::<T>()
+        .write_batch(values, Some(levels), None)?;
     column.close()
 }
 

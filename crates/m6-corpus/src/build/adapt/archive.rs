@@ -174,8 +174,11 @@ fn base(source: &SourceConfig, id: String, record: &Record) -> RawDoc {
 fn links(source: &SourceConfig, id: String, record: &Record) -> Option<Raw> {
     let envelope: Value = serde_json::from_slice(&record.payload).ok()?;
     let payload = envelope.get("Envelope")?.get("Payload-Metadata")?;
-    let metadata = payload.get("HTTP-Response-Metadata")?.get("HTML-Metadata")?;
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_string);
+    let metadata = payload
+        .get("HTTP-Response-Metadata")?
+        .get("HTML-Metadata")?;
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_string);
     let links = metadata.get("Links").and_then(Value::as_array)?;
     let pictures: Vec<Picture> = links
         .iter()

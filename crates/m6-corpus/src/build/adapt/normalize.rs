@@ -15,7 +15,9 @@ impl Cleaner {
         let converter = match config.opencc.as_str() {
             "" => None,
             name => {
-                let script: Script = name.parse().map_err(|error: crate::Error| error.to_string())?;
+                let script: Script = name
+                    .parse()
+                    .map_err(|error: crate::Error| error.to_string())?;
                 Some(Converter::new(script).map_err(|error| error.to_string())?)
             }
         };
@@ -44,7 +46,11 @@ impl Cleaner {
         let (mut out, mut before, mut n) = (String::new(), vec![0], 0);
         for line in lines {
             let clean = self.text(line);
-            for piece in clean.lines().map(str::trim).filter(|piece| !piece.is_empty()) {
+            for piece in clean
+                .lines()
+                .map(str::trim)
+                .filter(|piece| !piece.is_empty())
+            {
                 if n > 0 {
                     out.push('\n');
                 }
@@ -66,7 +72,10 @@ mod tests {
         let cleaner = Cleaner::new(&NormalizeConfig::default()).expect("a script that exists");
         let lines = ["漢字！！！！", "  ", "ＡＢＣ\n\n二", "三"];
         let (text, before) = cleaner.lines(lines.into_iter());
-        assert!(text.starts_with("汉字！") && text.contains("\nABC\n二\n三"), "{text}");
+        assert!(
+            text.starts_with("汉字！") && text.contains("\nABC\n二\n三"),
+            "{text}"
+        );
         assert_eq!(before, [0, 1, 1, 3, 4]);
         assert_eq!(cleaner.line("一\n 二"), "一 二");
     }

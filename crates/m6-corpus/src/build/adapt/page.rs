@@ -45,7 +45,13 @@ pub enum Made {
 
 impl Made {
     /// A record that was not taken.
-    pub fn refused(id: String, url: &str, stage: &'static str, verdict: &'static str, rule: String) -> Self {
+    pub fn refused(
+        id: String,
+        url: &str,
+        stage: &'static str,
+        verdict: &'static str,
+        rule: String,
+    ) -> Self {
         Made::Refused {
             id,
             url: url.to_string(),
@@ -77,7 +83,10 @@ pub fn make(most_bytes: usize, source: &SourceConfig, cleaner: &Cleaner, mut raw
     if text.is_empty() && pictures.is_empty() {
         return Made::refused(id, &url, "extract", "refused", "empty".to_string());
     }
-    let title = raw.title.filter(|title| !title.trim().is_empty()).unwrap_or(page.title);
+    let title = raw
+        .title
+        .filter(|title| !title.trim().is_empty())
+        .unwrap_or(page.title);
     let lang = match (page::language(&text), raw.lang, page.lang) {
         (Some(lang), ..) => lang.to_string(),
         (None, Some(lang), _) => lang,
@@ -123,7 +132,12 @@ fn given(cleaner: &Cleaner, raw: &mut RawDoc) -> (String, Vec<DocPicture>, Vec<(
     let (text, before) = cleaner.lines(raw.text.lines());
     let end = before.last().copied().unwrap_or(0);
     let (mut pictures, mut bytes) = (Vec::new(), Vec::new());
-    for Picture { data, captions, line } in raw.pictures.drain(..) {
+    for Picture {
+        data,
+        captions,
+        line,
+    } in raw.pictures.drain(..)
+    {
         let address = match data {
             PictureData::Address(address) => address,
             PictureData::Bytes { name, bytes: data } => {
@@ -141,7 +155,9 @@ fn given(cleaner: &Cleaner, raw: &mut RawDoc) -> (String, Vec<DocPicture>, Vec<(
         pictures.push(DocPicture {
             address,
             blob: None,
-            line: line.and_then(|line| before.get(line).copied()).unwrap_or(end),
+            line: line
+                .and_then(|line| before.get(line).copied())
+                .unwrap_or(end),
             caption: chosen.text,
             role: chosen.role,
             texts,
@@ -237,7 +253,10 @@ mod tests {
         assert_eq!((doc.id.as_str(), doc.host.as_str()), ("s/7", "a.cn"));
         assert_eq!(doc.text, "第一行\n第二行");
         assert_eq!(doc.pictures[0].line, 1);
-        assert_eq!((doc.pictures[1].line, doc.pictures[1].caption.as_str()), (2, "猫"));
+        assert_eq!(
+            (doc.pictures[1].line, doc.pictures[1].caption.as_str()),
+            (2, "猫")
+        );
         assert_eq!(doc.pictures[1].role, "alt");
         assert_eq!(pictures, [(1, vec![1, 2])]);
     }

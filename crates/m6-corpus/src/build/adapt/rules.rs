@@ -73,15 +73,18 @@ pub fn values_of(signals: &Signals) -> Vec<Option<f64>> {
 pub fn signals_of(batch: &Batch, row: usize) -> Signals {
     /// Whole numbers up to this are exact as a float.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let fields = Signals::COLUMNS.iter().enumerate().filter_map(|(column, name)| {
-        let value = batch.float(column, row)?;
-        // Counts are read as integers, shares as floats; both take an integer.
-        let number = match value.fract() == 0.0 && (0.0..EXACT).contains(&value) {
-            true => serde_json::Value::from(value as u64),
-            false => serde_json::Value::from(value),
-        };
-        Some((name.to_string(), number))
-    });
+    let fields = Signals::COLUMNS
+        .iter()
+        .enumerate()
+        .filter_map(|(column, name)| {
+            let value = batch.float(column, row)?;
+            // Counts are read as integers, shares as floats; both take an integer.
+            let number = match value.fract() == 0.0 && (0.0..EXACT).contains(&value) {
+                true => serde_json::Value::from(value as u64),
+                false => serde_json::Value::from(value),
+            };
+            Some((name.to_string(), number))
+        });
     serde_json::from_value(serde_json::Value::Object(fields.collect())).unwrap_or_default()
 }
 
@@ -105,12 +108,22 @@ impl Packs {
             Ok::<Pack, Error>(pack)
         };
         let packs = Self {
-            sources: config.sources.iter().map(of_source).collect::<Result<_>>()?,
+            sources: config
+                .sources
+                .iter()
+                .map(of_source)
+                .collect::<Result<_>>()?,
             pairs: one(&config.rules.pairs)?,
         };
         let all = packs.sources.iter().chain([&packs.pairs]);
-        let known: BTreeSet<&str> = all.flat_map(|pack| pack.rules.iter().map(|rule| rule.name.as_str())).collect();
-        let unknown = config.rules.thresholds.keys().find(|name| !known.contains(name.as_str()));
+        let known: BTreeSet<&str> = all
+            .flat_map(|pack| pack.rules.iter().map(|rule| rule.name.as_str()))
+            .collect();
+        let unknown = config
+            .rules
+            .thresholds
+            .keys()
+            .find(|name| !known.contains(name.as_str()));
         match unknown {
             None => Ok(packs),
             Some(name) => Err(Error::Config(format!(
@@ -166,13 +179,19 @@ fn sample_one(sample: &mut Calibration, assets: &Assets, doc: &Doc) {
     }
     for line in doc.text.lines() {
         if !sample.is_idle(Stage::Paragraph) {
-            sample.add(Stage::Paragraph, &PartSignals::with(&assets.inner, line, true));
+            sample.add(
+                Stage::Paragraph,
+                &PartSignals::with(&assets.inner, line, true),
+            );
         }
         if sample.is_idle(Stage::Sentence) {
             continue;
         }
         for sentence in split::sentences(line).filter_map(|range| line.get(range)) {
-            sample.add(Stage::Sentence, &PartSignals::with(&assets.inner, sentence, true));
+            sample.add(
+                Stage::Sentence,
+                &PartSignals::with(&assets.inner, sentence, true),
+            );
         }
     }
 }
@@ -214,7 +233,9 @@ fn changed(mut pack: Pack, config: &RulesConfig) -> Pack {
 
 /// Every problem of the packs a configuration names; those in files are looked at when the build starts.
 pub fn problems(names: &BTreeSet<&String>) -> Vec<String> {
-    let by_name = names.iter().filter(|name| !name.ends_with(".toml") && **name != NO_PACK);
+    let by_name = names
+        .iter()
+        .filter(|name| !name.ends_with(".toml") && **name != NO_PACK);
     by_name
         .filter_map(|name| packs::get(name).err())
         .map(|error| error.to_string())
@@ -272,7 +293,9 @@ impl Judges {
     /// A text without the parts that fail, and its numbers; the document's rules are not asked.
     pub fn trim(&self, source: usize, assets: &Assets, doc: &Doc) -> JudgedText {
         match self.parts.get(source) {
-            Some((judge, _)) => judge.text(&assets.inner, &doc.text, some(&doc.title), some(&doc.url)),
+            Some((judge, _)) => {
+                judge.text(&assets.inner, &doc.text, some(&doc.title), some(&doc.url))
+            }
             None => JudgedText {
                 text: doc.text.clone(),
                 edits: Vec::new(),
@@ -328,7 +351,11 @@ mod tests {
     #[test]
     fn signals_come_back_from_their_table() {
         use crate::table::{Cell, Column, Kind, Reader, Writer};
-        let signals = Signals::of("今天天气很好。我们去公园！\n第二行 abc 123", Some("题"), None);
+        let signals = Signals::of(
+            "今天天气很好。我们去公园！\n第二行 abc 123",
+            Some("题"),
+            None,
+        );
         let columns: Vec<Column> = signal_names()
             .iter()
             .map(|name| Column::new(*name, Kind::Float))
@@ -361,18 +388,35 @@ mod tests {
         let mut changed = config.clone();
         changed.rules.off = vec![some_rule.clone()];
         let fewer = Packs::load(&changed).expect("loads");
-        assert!(fewer.sources[0].rules.iter().all(|rule| rule.name != some_rule));
+        assert!(
+            fewer.sources[0]
+                .rules
+                .iter()
+                .all(|rule| rule.name != some_rule)
+        );
         assert_ne!(fewer.identity(), packs.identity());
         let mut at_source = config.clone();
         at_source.sources[0].off = vec![some_rule.clone()];
         let fewer = Packs::load(&at_source).expect("loads");
-        assert!(fewer.sources[0].rules.iter().all(|rule| rule.name != some_rule));
+        assert!(
+            fewer.sources[0]
+                .rules
+                .iter()
+                .all(|rule| rule.name != some_rule)
+        );
         let mut wrong = config.clone();
-        wrong.rules.thresholds.insert("no_such_rule".to_string(), 1.0);
+        wrong
+            .rules
+            .thresholds
+            .insert("no_such_rule".to_string(), 1.0);
         let error = Packs::load(&wrong).expect_err("no such rule").to_string();
         assert!(error.contains("no_such_rule"), "{error}");
         let mut none = config;
         none.rules.pack = NO_PACK.to_string();
-        assert!(Packs::load(&none).expect("loads").sources[0].rules.is_empty());
+        assert!(
+            Packs::load(&none).expect("loads").sources[0]
+                .rules
+                .is_empty()
+        );
     }
 }

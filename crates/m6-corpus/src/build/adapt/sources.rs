@@ -49,11 +49,14 @@ pub fn each(
         ..plain(source)
     };
     let items = match (shard.range, shard.files.first()) {
-        (Some((from, _)), Some(file)) => sources::open_at(&spec, &sources::Place {
-            path: file.clone(),
-            offset: from,
-            line: Some(shard.lines_before + 1),
-        })?,
+        (Some((from, _)), Some(file)) => sources::open_at(
+            &spec,
+            &sources::Place {
+                path: file.clone(),
+                offset: from,
+                line: Some(shard.lines_before + 1),
+            },
+        )?,
         _ => sources::open(&spec)?,
     };
     for item in items {

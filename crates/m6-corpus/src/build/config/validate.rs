@@ -27,8 +27,13 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     if let Err(problem) = adapt::normalize::Cleaner::new(&config.normalize) {
         out.push(format!("corpus.normalize: {problem}"));
     }
-    let packs = config.sources.iter().filter_map(|source| source.pack.as_ref());
-    let packs: BTreeSet<&String> = packs.chain([&config.rules.pack, &config.rules.pairs]).collect();
+    let packs = config
+        .sources
+        .iter()
+        .filter_map(|source| source.pack.as_ref());
+    let packs: BTreeSet<&String> = packs
+        .chain([&config.rules.pack, &config.rules.pairs])
+        .collect();
     out.extend(adapt::rules::problems(&packs));
     out
 }
@@ -49,13 +54,19 @@ fn numbers(config: &Config, out: &mut Vec<String>) {
     );
     need(
         (1..=1 << 20).contains(&config.shard_mb),
-        format!("corpus.shard_mb must be 1 to 1048576, got {}", config.shard_mb),
+        format!(
+            "corpus.shard_mb must be 1 to 1048576, got {}",
+            config.shard_mb
+        ),
     );
     for (name, value) in [
         ("corpus.bad_limit", config.bad_limit),
         ("corpus.mix.held_out", config.mix.held_out),
     ] {
-        need(share(value), format!("{name} must be from 0 to 1, got {value}"));
+        need(
+            share(value),
+            format!("{name} must be from 0 to 1, got {value}"),
+        );
     }
     let threshold = config.dedup.threshold;
     need(
@@ -65,11 +76,17 @@ fn numbers(config: &Config, out: &mut Vec<String>) {
     let copy = &config.pictures.copy;
     need(
         (1..=MAX_SIDE).contains(&copy.side),
-        format!("corpus.pictures.copy.side must be 1 to {MAX_SIDE}, got {}", copy.side),
+        format!(
+            "corpus.pictures.copy.side must be 1 to {MAX_SIDE}, got {}",
+            copy.side
+        ),
     );
     need(
         (1..=100).contains(&copy.quality),
-        format!("corpus.pictures.copy.quality must be 1 to 100, got {}", copy.quality),
+        format!(
+            "corpus.pictures.copy.quality must be 1 to 100, got {}",
+            copy.quality
+        ),
     );
 }
 
@@ -85,7 +102,9 @@ fn one_source(source: &SourceConfig, out: &mut Vec<String>) {
         out.push(format!("source `{name}`: path is missing"));
     }
     if source.modality.is_empty() {
-        out.push(format!("source `{name}`: modality is empty; use \"text\", \"pairs\" or \"documents\""));
+        out.push(format!(
+            "source `{name}`: modality is empty; use \"text\", \"pairs\" or \"documents\""
+        ));
     }
     if !(source.weight.is_finite() && source.weight >= 0.0) {
         out.push(format!(
@@ -127,7 +146,15 @@ mod tests {
         config.rules.pack = "defautl".to_string();
         let text = config.validate().join("\n");
         for part in [
-            "memory_mb", "bad_limit", "two sources", "a/b", "path is missing", "weight", "threshold", "t2x", "defautl",
+            "memory_mb",
+            "bad_limit",
+            "two sources",
+            "a/b",
+            "path is missing",
+            "weight",
+            "threshold",
+            "t2x",
+            "defautl",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
@@ -138,7 +165,8 @@ mod tests {
         let text = "memory_mb = 256\n[[sources]]\nname = \"web\"\nkind = \"archive\"\npath = \"*.warc.gz\"\nmodality = [\"text\", \"pairs\"]\n";
         let config: Config = toml::from_str(text).expect("parses");
         assert_eq!(config.validate(), Vec::<String>::new());
-        let back: Config = toml::from_str(&toml::to_string(&config).expect("writes")).expect("parses");
+        let back: Config =
+            toml::from_str(&toml::to_string(&config).expect("writes")).expect("parses");
         assert_eq!(back, config);
         let error = toml::from_str::<Config>("memory = 5").expect_err("refused");
         assert!(error.to_string().contains("memory"));

@@ -31,10 +31,11 @@ pub(super) fn write(body: &mut String, written: &[Made], seen: &[Made]) -> Resul
             path: path.clone(),
             source,
         })?;
-        let examples: Examples = serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
-            path,
-            problem: error.to_string(),
-        })?;
+        let examples: Examples =
+            serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+                path,
+                problem: error.to_string(),
+            })?;
         for (kind, of_kind) in examples.0 {
             let known = cards.entry(kind).or_default();
             for example in of_kind {
@@ -49,9 +50,11 @@ pub(super) fn write(body: &mut String, written: &[Made], seen: &[Made]) -> Resul
         return Ok(());
     }
     body.push_str("<h2>Gallery</h2>");
-    let (ended, kept): (Vec<_>, Vec<_>) = cards
-        .iter()
-        .partition(|(_, cards)| cards.first().is_some_and(|(_, example)| example.row.is_end()));
+    let (ended, kept): (Vec<_>, Vec<_>) = cards.iter().partition(|(_, cards)| {
+        cards
+            .first()
+            .is_some_and(|(_, example)| example.row.is_end())
+    });
     let mut left = MOST;
     for (kind, cards) in kept.into_iter().chain(ended) {
         let _ = write!(body, "<h3>{}</h3><div class=grid>", escape(kind));

@@ -45,14 +45,23 @@ pub fn page(config: &Config, stats: &Stats, written: &[Made], seen: &[Made]) -> 
     }
     histograms(&mut body, stats);
     body.push_str("<h2>Charsets, languages, hosts</h2><div class=grid>");
-    for (title, counts) in [("Charsets", &stats.charsets), ("Languages", &stats.languages), ("Splits", &stats.splits)] {
-        let mut rows: Vec<(String, u64)> = counts.iter().map(|(name, n)| (name.clone(), *n)).collect();
+    for (title, counts) in [
+        ("Charsets", &stats.charsets),
+        ("Languages", &stats.languages),
+        ("Splits", &stats.splits),
+    ] {
+        let mut rows: Vec<(String, u64)> =
+            counts.iter().map(|(name, n)| (name.clone(), *n)).collect();
         rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         counted(&mut body, title, &rows);
     }
     let hosts = format!("Hosts ({})", grouped(stats.hosts.count));
     counted(&mut body, &hosts, &stats.hosts.top);
-    let sizes: Vec<(String, u64)> = stats.clusters.iter().map(|(size, n)| (format!("of {size}"), *n)).collect();
+    let sizes: Vec<(String, u64)> = stats
+        .clusters
+        .iter()
+        .map(|(size, n)| (format!("of {size}"), *n))
+        .collect();
     counted(&mut body, "Duplicate clusters", &sizes);
     body.push_str("</div>");
     gallery::write(&mut body, written, seen)?;
@@ -70,8 +79,16 @@ fn paper_table(body: &mut String, stats: &Stats) {
          <th class=n>avg length</tr>",
     );
     for (at, row) in stats.table.iter().enumerate() {
-        let class = if at + 1 == stats.table.len() { " class=t" } else { "" };
-        let images = if row.images == 0 { "–".to_string() } else { grouped(row.images) };
+        let class = if at + 1 == stats.table.len() {
+            " class=t"
+        } else {
+            ""
+        };
+        let images = if row.images == 0 {
+            "–".to_string()
+        } else {
+            grouped(row.images)
+        };
         let _ = write!(
             body,
             "<tr{class}><td>{}<td>{}<td class=n>{images}<td class=n>{}<td class=n>{}<td class=n>{:.1}</tr>",
@@ -92,9 +109,17 @@ fn sources(body: &mut String, config: &Config, stats: &Stats) {
     );
     for source in &config.sources {
         let counts = stats.sources.get(&source.name);
-        let _ = write!(body, "<tr><td>{}<td>{}", escape(&source.name), escape(&source.licence));
+        let _ = write!(
+            body,
+            "<tr><td>{}<td>{}",
+            escape(&source.name),
+            escape(&source.licence)
+        );
         for word in ["read", "kept", "dropped", "refused", "skipped", "damaged"] {
-            let n = counts.and_then(|counts| counts.get(word)).copied().unwrap_or(0);
+            let n = counts
+                .and_then(|counts| counts.get(word))
+                .copied()
+                .unwrap_or(0);
             let _ = write!(body, "<td class=n>{}", grouped(n));
         }
         body.push_str("</tr>");
@@ -103,8 +128,16 @@ fn sources(body: &mut String, config: &Config, stats: &Stats) {
 }
 
 fn funnel(body: &mut String, stats: &Stats) {
-    body.push_str("<h2>Funnel</h2><table><tr><th>stage<th>verdict<th>rule<th class=n>count<th></tr>");
-    let most = stats.funnel.iter().map(|row| row.count).max().unwrap_or(1).max(1);
+    body.push_str(
+        "<h2>Funnel</h2><table><tr><th>stage<th>verdict<th>rule<th class=n>count<th></tr>",
+    );
+    let most = stats
+        .funnel
+        .iter()
+        .map(|row| row.count)
+        .max()
+        .unwrap_or(1)
+        .max(1);
     for row in &stats.funnel {
         let width = (220.0 * row.count as f64 / most as f64).ceil();
         let class = match row.verdict.as_str() {
@@ -127,7 +160,9 @@ fn histograms(body: &mut String, stats: &Stats) {
     if stats.histograms.is_empty() {
         return;
     }
-    body.push_str("<h2>What texts are like</h2><p class=dim>Blue: kept. Orange: dropped.</p><div class=grid>");
+    body.push_str(
+        "<h2>What texts are like</h2><p class=dim>Blue: kept. Orange: dropped.</p><div class=grid>",
+    );
     for histogram in &stats.histograms {
         let _ = write!(body, "<div>{}</div>", charts::histogram(histogram));
     }
@@ -140,7 +175,12 @@ fn counted(body: &mut String, title: &str, rows: &[(String, u64)]) {
     }
     let _ = write!(body, "<div><h3>{}</h3><table>", escape(title));
     for (name, n) in rows {
-        let _ = write!(body, "<tr><td>{}<td class=n>{}</tr>", escape(name), grouped(*n));
+        let _ = write!(
+            body,
+            "<tr><td>{}<td class=n>{}</tr>",
+            escape(name),
+            grouped(*n)
+        );
     }
     body.push_str("</table></div>");
 }
@@ -214,7 +254,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1\u{2009}000"), (1_234_567, "1\u{2009}234\u{2009}567")] {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1\u{2009}000"),
+            (1_234_567, "1\u{2009}234\u{2009}567"),
+        ] {
             assert_eq!(grouped(n), text);
         }
     }

@@ -45,9 +45,17 @@ pub(super) fn write(body: &mut String, truth: &Comparison) {
     }
     body.push_str("<h3>Pages that went the wrong way</h3><table><tr><th>address<th>planted<th>what became of it<th>rule</tr>");
     for wrong in &truth.wrong {
-        let fate = if wrong.fate.is_empty() { "no record" } else { &wrong.fate };
+        let fate = if wrong.fate.is_empty() {
+            "no record"
+        } else {
+            &wrong.fate
+        };
         let (url, kind, rule) = (escape(&wrong.url), escape(&wrong.kind), escape(&wrong.rule));
-        let _ = write!(body, "<tr><td>{url}<td>{kind}<td>{}<td>{rule}</tr>", escape(fate));
+        let _ = write!(
+            body,
+            "<tr><td>{url}<td>{kind}<td>{}<td>{rule}</tr>",
+            escape(fate)
+        );
     }
     body.push_str("</table>");
 }

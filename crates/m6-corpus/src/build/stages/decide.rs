@@ -79,7 +79,12 @@ fn table(
             let wanted = langs.get(number).copied().unwrap_or(true);
             number += 1;
             if !wanted {
-                writer.push(&[Cell::Bool(false), Cell::Text("lang"), Cell::Null, Cell::Null])?;
+                writer.push(&[
+                    Cell::Bool(false),
+                    Cell::Text("lang"),
+                    Cell::Null,
+                    Cell::Null,
+                ])?;
                 continue;
             }
             match judge(&signals_of(&batch, row)) {
@@ -104,7 +109,8 @@ fn table(
 /// Whether a record's language is one the source is read for; one that is not known passes, the rules look at its characters.
 fn is_wanted(source: &SourceConfig, lang: &str) -> bool {
     let main = lang.split(['-', '_']).next().unwrap_or_default();
-    let same = |wanted: &String| wanted.eq_ignore_ascii_case(lang) || wanted.eq_ignore_ascii_case(main);
+    let same =
+        |wanted: &String| wanted.eq_ignore_ascii_case(lang) || wanted.eq_ignore_ascii_case(main);
     lang.is_empty() || source.langs.is_empty() || source.langs.iter().any(same)
 }
 
@@ -118,7 +124,13 @@ mod tests {
             langs: vec!["zh".to_string()],
             ..SourceConfig::default()
         };
-        for (lang, expected) in [("zh", true), ("zh-CN", true), ("ZH_tw", true), ("", true), ("en", false)] {
+        for (lang, expected) in [
+            ("zh", true),
+            ("zh-CN", true),
+            ("ZH_tw", true),
+            ("", true),
+            ("en", false),
+        ] {
             assert_eq!(is_wanted(&source, lang), expected, "{lang}");
         }
     }

@@ -103,7 +103,13 @@ pub fn run(
         let mut twins: Vec<Option<Twin>> = vec![None; total as usize];
         let alive = alive(decided, total)?;
         if config.url {
-            by_url(extracted, &alive, context.config.sort_bytes(), &spill, &mut twins)?;
+            by_url(
+                extracted,
+                &alive,
+                context.config.sort_bytes(),
+                &spill,
+                &mut twins,
+            )?;
         }
         if config.text {
             let texts = Texts::gather(extracted, measured, &alive, &twins, &spill)?;
@@ -132,7 +138,10 @@ fn alive(decided: &[Made], total: u32) -> Result<Vec<bool>> {
     match out.len() == total as usize {
         true => Ok(out),
         false => Err(Error::Damaged {
-            path: decided.first().map(|made| made.folder.clone()).unwrap_or_default(),
+            path: decided
+                .first()
+                .map(|made| made.folder.clone())
+                .unwrap_or_default(),
             problem: format!("{} verdicts for {total} records", out.len()),
         }),
     }
@@ -241,7 +250,11 @@ impl Documents for Texts {
 
     fn document(&self, index: usize) -> Result<Option<Document<'_>>> {
         let text = self.blobs.try_get(index).unwrap_or_default();
-        let quality = self.quality.get(index).copied().filter(|value| !value.is_nan());
+        let quality = self
+            .quality
+            .get(index)
+            .copied()
+            .filter(|value| !value.is_nan());
         Ok(std::str::from_utf8(text).ok().map(|text| Document {
             text: Cow::Borrowed(text),
             quality,
@@ -284,7 +297,11 @@ fn by_text(
         }
         twins[*number as usize] = Some(Twin {
             kept: best,
-            rule: if place.jaccard >= 1.0 { Rule::Exact } else { Rule::Near },
+            rule: if place.jaccard >= 1.0 {
+                Rule::Exact
+            } else {
+                Rule::Near
+            },
             jaccard: place.jaccard,
         });
     }
@@ -294,7 +311,9 @@ fn by_text(
 fn write_parts(commit: &DirCommit, bases: &[u32], twins: &[Option<Twin>]) -> Result<()> {
     let columns = COLUMNS.map(|(name, kind)| Column::new(name, kind));
     for (shard, base) in bases.iter().enumerate() {
-        let end = bases.get(shard + 1).map_or(twins.len(), |end| *end as usize);
+        let end = bases
+            .get(shard + 1)
+            .map_or(twins.len(), |end| *end as usize);
         let part = &twins[*base as usize..end];
         if part.iter().all(Option::is_none) {
             continue;

@@ -111,12 +111,7 @@ fn what_reading_needs(source: &SourceConfig) -> SourceConfig {
     }
 }
 
-fn extract(
-    config: &Config,
-    shard: &Shard,
-    cleaner: &Cleaner,
-    commit: &DirCommit,
-) -> Result<Note> {
+fn extract(config: &Config, shard: &Shard, cleaner: &Cleaner, commit: &DirCommit) -> Result<Note> {
     let source = &config.sources[shard.source];
     let mut outputs = Outputs::new(commit)?;
     let (send, receive) = sync_channel(1);
@@ -143,7 +138,12 @@ fn extract(
 }
 
 /// Sends batches of what lies in the shard's files; ends early when nobody listens any more.
-fn read(config: &Config, source: &SourceConfig, shard: &Shard, send: SyncSender<Vec<Raw>>) -> Result<()> {
+fn read(
+    config: &Config,
+    source: &SourceConfig,
+    shard: &Shard,
+    send: SyncSender<Vec<Raw>>,
+) -> Result<()> {
     let limit = config.batch_bytes();
     let (mut batch, mut size) = (Vec::new(), 0);
     let mut is_heard = true;
@@ -203,9 +203,17 @@ fn one(most_bytes: usize, source: &SourceConfig, cleaner: &Cleaner, raw: Raw) ->
     };
     let id = format!("{}/{}", source.name, raw.id);
     let url = raw.url.clone().unwrap_or_default();
-    let made = catch_unwind(AssertUnwindSafe(|| page::make(most_bytes, source, cleaner, *raw)));
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        page::make(most_bytes, source, cleaner, *raw)
+    }));
     made.unwrap_or_else(|_| {
-        page::Made::refused(id, &url, "extract", "damaged", "the extractor gave up".into())
+        page::Made::refused(
+            id,
+            &url,
+            "extract",
+            "damaged",
+            "the extractor gave up".into(),
+        )
     })
 }
 
@@ -298,7 +306,10 @@ fn check_damage(context: &Context<'_>, made: &[Made]) -> Result<()> {
     for (source, (records, damaged)) in context.config.sources.iter().zip(totals) {
         if records > 0 && damaged as f64 > limit * records as f64 {
             return Err(Error::Damaged {
-                path: context.config.root.join(source.path.iter().next().unwrap_or_default()),
+                path: context
+                    .config
+                    .root
+                    .join(source.path.iter().next().unwrap_or_default()),
                 problem: format!(
                     "{damaged} of {records} records of source `{}` are damaged, more than corpus.bad_limit = {limit} allows",
                     source.name

@@ -121,7 +121,10 @@ impl Evaluation {
             return 0;
         }
         let found = long_windows(text);
-        found.iter().filter(|window| self.windows.contains(window)).count() as u64
+        found
+            .iter()
+            .filter(|window| self.windows.contains(window))
+            .count() as u64
     }
 }
 
@@ -133,7 +136,10 @@ fn long_windows(text: &str) -> Vec<u64> {
     let n_chars = windows(&stripped, MAX_SHINGLE, &mut short);
     let last = WINDOW - MAX_SHINGLE;
     let n_windows = (n_chars + 1).saturating_sub(WINDOW);
-    let parts = short.iter().zip(short.iter().skip(MAX_SHINGLE)).zip(short.iter().skip(last));
+    let parts = short
+        .iter()
+        .zip(short.iter().skip(MAX_SHINGLE))
+        .zip(short.iter().skip(last));
     let long = parts.map(|((first, second), third)| mix64(mix64(*first, *second), *third));
     long.take(n_windows).collect()
 }
@@ -234,7 +240,11 @@ fn table(
     }
     let records = writer.n_rows();
     writer.finish()?.finish()?;
-    write_json(commit, ALIVE_NAME, &still_in.finalize().to_hex().to_string())?;
+    write_json(
+        commit,
+        ALIVE_NAME,
+        &still_in.finalize().to_hex().to_string(),
+    )?;
     Ok(Note {
         records,
         ..Note::default()
@@ -255,7 +265,11 @@ fn finish(
     };
     let n_chars = text.chars().filter(|c| !c.is_whitespace()).count() as u64;
     if removed > 0 && n_chars < config.dedup.min_chars {
-        done.end = Some(("lines".into(), "repeated_lines".into(), Some(n_chars as f64)));
+        done.end = Some((
+            "lines".into(),
+            "repeated_lines".into(),
+            Some(n_chars as f64),
+        ));
         return done;
     }
     let overlap = evaluation.overlap(&text);
@@ -283,7 +297,8 @@ fn moved(doc: &Doc, left: &str) -> Vec<usize> {
         }
         // What equals no later line and begins like a part of this one is this one, shortened; else this one is gone.
         let is_new = |next: &str| later.get(next).is_none_or(|n| *n == 0);
-        let begins_in = |next: &str| line.contains(&next.chars().take(BEGINNING).collect::<String>());
+        let begins_in =
+            |next: &str| line.contains(&next.chars().take(BEGINNING).collect::<String>());
         let is_this = |next: &&str| *next == line || (is_new(next) && begins_in(next));
         if left.next_if(is_this).is_some() {
             n_left += 1;
@@ -291,10 +306,17 @@ fn moved(doc: &Doc, left: &str) -> Vec<usize> {
         before.push(n_left);
     }
     let at = |line: usize| before.get(line).copied().unwrap_or(n_left);
-    doc.pictures.iter().map(|picture| at(picture.line)).collect()
+    doc.pictures
+        .iter()
+        .map(|picture| at(picture.line))
+        .collect()
 }
 
-fn push<W: std::io::Write + Send>(writer: &mut Writer<W>, row: usize, done: &Finished) -> Result<()> {
+fn push<W: std::io::Write + Send>(
+    writer: &mut Writer<W>,
+    row: usize,
+    done: &Finished,
+) -> Result<()> {
     let lines = serde_json::to_string(&done.lines).unwrap_or_default();
     let (stage, rule, value) = match &done.end {
         Some((stage, rule, value)) => (
@@ -370,7 +392,10 @@ mod tests {
         assert_eq!(evaluation.overlap("珠峰"), 0);
         assert_eq!(evaluation.overlap("问：世界上最高的 山峰是哪一座山？"), 1);
         assert_eq!(evaluation.overlap("今天天气很好我们一起去公园散步吧！"), 4);
-        assert_eq!(Evaluation::default().overlap("今天天气很好我们一起去公园散步吧"), 0);
+        assert_eq!(
+            Evaluation::default().overlap("今天天气很好我们一起去公园散步吧"),
+            0
+        );
     }
 
     #[test]
@@ -380,8 +405,16 @@ mod tests {
             text: "菜单\n正文".into(),
             ..Doc::default()
         };
-        let done = finish(&config, doc.clone(), Some((1, "正文".into())), &Evaluation::default());
-        assert_eq!(done.end, Some(("lines".into(), "repeated_lines".into(), Some(2.0))));
+        let done = finish(
+            &config,
+            doc.clone(),
+            Some((1, "正文".into())),
+            &Evaluation::default(),
+        );
+        assert_eq!(
+            done.end,
+            Some(("lines".into(), "repeated_lines".into(), Some(2.0)))
+        );
         let done = finish(&config, doc, None, &Evaluation::default());
         assert_eq!((done.end, done.text.as_str()), (None, "菜单\n正文"));
     }

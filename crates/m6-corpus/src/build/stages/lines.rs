@@ -99,7 +99,10 @@ struct Input<'a> {
 
 impl Input<'_> {
     /// Calls `take` with shard, row, number, host and text of every record that is still in and has a host.
-    fn each(&self, mut take: impl FnMut(usize, usize, u32, &str, &str) -> Result<()>) -> Result<()> {
+    fn each(
+        &self,
+        mut take: impl FnMut(usize, usize, u32, &str, &str) -> Result<()>,
+    ) -> Result<()> {
         let mut number = 0u32;
         for (shard, made) in self.extracted.iter().enumerate() {
             let alive = alive_of(&self.decided[shard], self.duplicates, shard)?;
@@ -147,7 +150,10 @@ fn take_out(repeated: &Repeated, input: &Input<'_>, commit: &DirCommit) -> Resul
             }
             let name = part_name(shard);
             let file = commit.file(&name)?;
-            open = Some((shard, Writer::new(file, &commit.path().join(&name), &columns)?));
+            open = Some((
+                shard,
+                Writer::new(file, &commit.path().join(&name), &columns)?,
+            ));
         }
         n_records += 1;
         match &mut open {

@@ -55,7 +55,9 @@ pub fn run(context: &Context<'_>, seen: &[Made]) -> Result<Made> {
         each(seen, |_, picture| {
             prints.push(picture.print());
             pixels.push(u64::from(picture.width) * u64::from(picture.height));
-            *captions.entry(hash64(picture.caption.as_bytes())).or_default() += 1;
+            *captions
+                .entry(hash64(picture.caption.as_bytes()))
+                .or_default() += 1;
             Ok(())
         })?;
         let is_best = match config.dedup {
@@ -71,10 +73,7 @@ pub fn run(context: &Context<'_>, seen: &[Made]) -> Result<Made> {
 }
 
 /// Hands every kept picture with its shard to `take`.
-fn each(
-    seen: &[Made],
-    mut take: impl FnMut(usize, pictures::Picture) -> Result<()>,
-) -> Result<()> {
+fn each(seen: &[Made], mut take: impl FnMut(usize, pictures::Picture) -> Result<()>) -> Result<()> {
     for (shard, made) in seen.iter().enumerate() {
         pictures::read(&made.folder, |picture| match picture.verdict == "keep" {
             true => take(shard, picture),
@@ -100,7 +99,10 @@ fn write(
             }
             let name = part_name(shard);
             let file = commit.file(&name)?;
-            open = Some((shard, Writer::new(file, &commit.path().join(&name), &columns)?));
+            open = Some((
+                shard,
+                Writer::new(file, &commit.path().join(&name), &columns)?,
+            ));
         }
         let is_alike = is_best.get(number) == Some(&false);
         let repeats = captions.get(&hash64(picture.caption.as_bytes())).copied();
@@ -127,14 +129,18 @@ fn write(
 /// A table that cannot be read.
 pub fn read(made: &Made, shard: usize) -> Result<Looks> {
     let mut out = HashMap::new();
-    rows(&made.folder.join(part_name(shard)), &COLUMNS, |batch, row| {
-        let index = |column| usize::try_from(batch.int(column, row)).unwrap_or(usize::MAX);
-        let look = Look {
-            is_alike: batch.flag(2, row),
-            caption_repeats: u64::try_from(batch.int(3, row)).unwrap_or(1),
-        };
-        out.insert((index(0), index(1)), look);
-        Ok(())
-    })?;
+    rows(
+        &made.folder.join(part_name(shard)),
+        &COLUMNS,
+        |batch, row| {
+            let index = |column| usize::try_from(batch.int(column, row)).unwrap_or(usize::MAX);
+            let look = Look {
+                is_alike: batch.flag(2, row),
+                caption_repeats: u64::try_from(batch.int(3, row)).unwrap_or(1),
+            };
+            out.insert((index(0), index(1)), look);
+            Ok(())
+        },
+    )?;
     Ok(out)
 }

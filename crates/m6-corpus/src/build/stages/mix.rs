@@ -19,11 +19,8 @@ pub const STAGE: Stage = Stage {
     version: 1,
 };
 /// Columns of a part: the records of a shard beyond a cap, in order of row.
-pub const COLUMNS: [(&str, Kind); 3] = [
-    ("row", Kind::Int),
-    ("rule", Kind::Text),
-    ("cap", Kind::Int),
-];
+pub const COLUMNS: [(&str, Kind); 3] =
+    [("row", Kind::Int), ("rule", Kind::Text), ("cap", Kind::Int)];
 
 /// Runs the stage.
 ///

@@ -30,12 +30,17 @@ pub(crate) fn part_name(shard: usize) -> String {
 /// [`crate::Error::Store`] when the folder's manifest cannot be read.
 pub(crate) fn parts(made: &Made) -> Result<HashMap<String, String>> {
     let files = m6_store::manifest::read(&made.folder)?.files;
-    Ok(files.into_iter().map(|file| (file.name, file.blake3)).collect())
+    Ok(files
+        .into_iter()
+        .map(|file| (file.name, file.blake3))
+        .collect())
 }
 
 /// The hash of one shard's part.
 pub(crate) fn part_hash(parts: &HashMap<String, String>, shard: usize) -> &[u8] {
-    parts.get(&part_name(shard)).map_or(&[], |hash| hash.as_bytes())
+    parts
+        .get(&part_name(shard))
+        .map_or(&[], |hash| hash.as_bytes())
 }
 
 /// Hands every row of a table to `take`; a table that is not there has no rows.
@@ -76,7 +81,11 @@ impl Cursor {
     /// The next row, as a batch and a place in it; none after the last.
     pub(crate) fn next(&mut self) -> Result<Option<(&Batch, usize)>> {
         self.row += 1;
-        while self.batch.as_ref().is_none_or(|batch| self.row >= batch.n_rows()) {
+        while self
+            .batch
+            .as_ref()
+            .is_none_or(|batch| self.row >= batch.n_rows())
+        {
             self.batch = self.reader.next_batch()?;
             self.row = 0;
             if self.batch.is_none() {
@@ -96,7 +105,11 @@ pub(crate) struct Sorted<T> {
 
 impl<T> Sorted<T> {
     /// Opens a table whose first column is the number; a table that is not there has no rows.
-    pub(crate) fn open(path: &Path, columns: &[(&str, Kind)], parse: fn(&Batch, usize) -> T) -> Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        columns: &[(&str, Kind)],
+        parse: fn(&Batch, usize) -> T,
+    ) -> Result<Self> {
         let cursor = match path.exists() {
             true => Some(Cursor::new(Reader::open(path, columns)?)),
             false => None,
@@ -159,11 +172,18 @@ mod tests {
         assert!(cursor.next().expect("reads").is_none());
         let parse = |batch: &Batch, row: usize| batch.int(0, row);
         let mut sorted = Sorted::open(&path, &[("n", Kind::Int)], parse).expect("opens");
-        for (number, expected) in [(3, Some(3)), (3, None), (2, None), (7, Some(7)), (n_rows, None)] {
+        for (number, expected) in [
+            (3, Some(3)),
+            (3, None),
+            (2, None),
+            (7, Some(7)),
+            (n_rows, None),
+        ] {
             let number = usize::try_from(number).expect("not negative");
             assert_eq!(sorted.take(number).expect("reads"), expected, "{number}");
         }
-        let mut none = Sorted::open(&dir.path().join("none"), &[("n", Kind::Int)], parse).expect("opens");
+        let mut none =
+            Sorted::open(&dir.path().join("none"), &[("n", Kind::Int)], parse).expect("opens");
         assert_eq!(none.take(0).expect("reads"), None);
         let mut n_seen = 0;
         rows(&dir.path().join("none"), &[("n", Kind::Int)], |_, _| {

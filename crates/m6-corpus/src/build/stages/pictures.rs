@@ -134,7 +134,11 @@ pub fn run(
             if context.source(shard).wants_pictures() {
                 let own = BlobReader::open(&extracted[shard].folder.join(BLOBS_NAME))?;
                 let shelf = &shelves[context.shards[shard].source];
-                let finder = Finder { own: &own, shelf, archive: &archive };
+                let finder = Finder {
+                    own: &own,
+                    shelf,
+                    archive: &archive,
+                };
                 let alive = mix::alive(&finished[shard])?;
                 look_at(config, &extracted[shard], &alive, &finder, &mut outputs)?;
             }
@@ -191,7 +195,10 @@ fn list_found(context: &Context<'_>, extracted: &[Made]) -> Result<Made> {
         }
         let mut file = std::io::BufWriter::new(commit.file(LIST_NAME)?);
         let path = commit.path().join(LIST_NAME);
-        let io = |source| Error::Io { path: path.clone(), source };
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
         let mut records = 0;
         for entry in sorter.finish()? {
             let mut bytes = [0; ENTRY];
@@ -202,7 +209,10 @@ fn list_found(context: &Context<'_>, extracted: &[Made]) -> Result<Made> {
         let file = file.into_inner().map_err(|error| io(error.into_error()))?;
         file.finish()?;
         remove_spill(commit)?;
-        Ok(Note { records, ..Note::default() })
+        Ok(Note {
+            records,
+            ..Note::default()
+        })
     })
 }
 
@@ -223,7 +233,10 @@ impl Archive {
     fn open(found: &Made, extracted: &[Made]) -> Result<Self> {
         Ok(Self {
             list: Mmap::open(&found.folder.join(LIST_NAME))?,
-            blobs: extracted.iter().map(|made| made.folder.join(BLOBS_NAME)).collect(),
+            blobs: extracted
+                .iter()
+                .map(|made| made.folder.join(BLOBS_NAME))
+                .collect(),
         })
     }
 
@@ -285,7 +298,9 @@ fn look_at(
             .iter()
             .enumerate()
             .filter(|(at, _)| alive.contains(&(row + at)))
-            .flat_map(|(at, doc)| pictures_of(config, doc).map(move |(place, p)| (row + at, place, p)))
+            .flat_map(|(at, doc)| {
+                pictures_of(config, doc).map(move |(place, p)| (row + at, place, p))
+            })
             .collect();
         for group in wanted.chunks(width) {
             let seen: Vec<Option<(Seen, Vec<u8>)>> = group
@@ -305,7 +320,10 @@ fn look_at(
 }
 
 fn pictures_of<'d>(config: &Config, doc: &'d Doc) -> impl Iterator<Item = (usize, &'d DocPicture)> {
-    doc.pictures.iter().enumerate().take(config.pictures.per_record)
+    doc.pictures
+        .iter()
+        .enumerate()
+        .take(config.pictures.per_record)
 }
 
 struct Outputs {
@@ -404,7 +422,9 @@ impl Outputs {
 /// # Errors
 /// A table that cannot be read, and what `take` answers.
 pub fn read(folder: &std::path::Path, mut take: impl FnMut(Picture) -> Result<()>) -> Result<()> {
-    rows(&folder.join(NAME), &COLUMNS, |batch, row| take(picture_of(batch, row)))
+    rows(&folder.join(NAME), &COLUMNS, |batch, row| {
+        take(picture_of(batch, row))
+    })
 }
 
 /// The pictures of a shard, met on the way through its records.
@@ -441,7 +461,13 @@ mod tests {
 
     #[test]
     fn an_address_is_one_with_and_without_scheme_and_fragment() {
-        assert_eq!(address_hash("http://a.cn/x.jpg"), address_hash("https://a.cn/x.jpg#y"));
-        assert_ne!(address_hash("http://a.cn/x.jpg"), address_hash("http://a.cn/x.jpg?y"));
+        assert_eq!(
+            address_hash("http://a.cn/x.jpg"),
+            address_hash("https://a.cn/x.jpg#y")
+        );
+        assert_ne!(
+            address_hash("http://a.cn/x.jpg"),
+            address_hash("http://a.cn/x.jpg?y")
+        );
     }
 }

@@ -11,9 +11,9 @@ use super::super::context::{Context, Made, Side};
 use super::super::docs::DocReader;
 use super::super::work::{KeyHash, Note, Stage};
 use super::Sorted;
+use crate::Result;
 use crate::rules::decide::JudgedText;
 use crate::table::{Cell, Column, Kind, Writer};
-use crate::Result;
 
 /// Trimming and measuring.
 pub const STAGE: Stage = Stage {
@@ -79,7 +79,11 @@ pub fn run(
                 .with(extracted[shard].key.as_bytes())
                 .with(assets.identity().as_bytes())
                 .with(signal_names().join(" ").as_bytes())
-                .with(judges.parts_identity(context.shards[shard].source).as_bytes())
+                .with(
+                    judges
+                        .parts_identity(context.shards[shard].source)
+                        .as_bytes(),
+                )
                 .finish())
         },
         |shard, commit| {
@@ -116,7 +120,9 @@ fn measure(
             .collect();
         for (doc, judged) in docs.iter().zip(judged) {
             let values = values_of(&judged.signals);
-            let cells = values.into_iter().map(|value| value.map_or(Cell::Null, Cell::Float));
+            let cells = values
+                .into_iter()
+                .map(|value| value.map_or(Cell::Null, Cell::Float));
             table.push(&cells.collect::<Vec<_>>())?;
             if judged.text != doc.text {
                 push(&mut texts, row, &judged)?;
@@ -136,7 +142,8 @@ fn measure(
 fn push(texts: &mut Writer<FileWriter>, row: usize, judged: &JudgedText) -> Result<()> {
     let mut edits: Vec<Edit> = Vec::new();
     for edit in &judged.edits {
-        let same = |known: &&mut Edit| known.stage == edit.stage.name() && known.rule == edit.failure.rule;
+        let same =
+            |known: &&mut Edit| known.stage == edit.stage.name() && known.rule == edit.failure.rule;
         match edits.iter_mut().find(same) {
             Some(known) => known.parts += 1,
             None => edits.push(Edit {
@@ -148,7 +155,12 @@ fn push(texts: &mut Writer<FileWriter>, row: usize, judged: &JudgedText) -> Resu
             }),
         }
     }
-    let lines: Vec<&str> = judged.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = judged
+        .text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     texts.push(&[
         Cell::Int(row as i64),
         Cell::Int(judged.n_cut_chars as i64),

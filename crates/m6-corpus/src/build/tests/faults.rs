@@ -21,9 +21,15 @@ fn a_build_stopped_anywhere_goes_on_to_the_same_bytes() {
             n_seen += 1;
             seen.store(n_seen >= n_steps, Ordering::Relaxed);
         };
-        let options = Options { slice: None, stop: &stop };
+        let options = Options {
+            slice: None,
+            stop: &stop,
+        };
         let ended = run(&config, &stopped, &options, &mut watch);
-        assert!(matches!(ended, Err(Error::Interrupted)), "after {n_steps}: {ended:?}");
+        assert!(
+            matches!(ended, Err(Error::Interrupted)),
+            "after {n_steps}: {ended:?}"
+        );
         assert!(finished(&stopped).is_none());
         let rest = build(&config, &stopped);
         assert_eq!(rest.digest, expected, "after {n_steps}");
@@ -53,7 +59,10 @@ fn a_second_process_on_one_folder_is_refused() {
     m6_store::atomic::create_dir(&out).expect("a folder");
     let held = m6_store::lock::FolderLock::acquire(&out).expect("free");
     let refused = build_with(&config, &out, None, &mut |_| {});
-    assert!(matches!(refused, Err(Error::Store(m6_store::Error::Locked { .. }))));
+    assert!(matches!(
+        refused,
+        Err(Error::Store(m6_store::Error::Locked { .. }))
+    ));
     drop(held);
     build(&config, &out);
 }
@@ -66,7 +75,10 @@ fn missing_files_are_named_before_any_work() {
     let out = out(&dir, "out");
     let error = build_with(&config, &out, None, &mut |_| {}).expect_err("two are missing");
     let text = error.to_string();
-    assert!(text.contains("none.jsonl") && text.contains("nowhere"), "{text}");
+    assert!(
+        text.contains("none.jsonl") && text.contains("nowhere"),
+        "{text}"
+    );
     config.memory_mb = 1;
     let error = build_with(&config, &out, None, &mut |_| {}).expect_err("too little memory");
     assert!(error.to_string().contains("memory_mb"), "{error}");
@@ -75,8 +87,15 @@ fn missing_files_are_named_before_any_work() {
 #[test]
 fn a_source_that_is_mostly_damaged_stops_the_build() {
     let (dir, config) = input();
-    put(&config.root.join("a.jsonl"), "{damaged\n".repeat(30).as_bytes());
-    let error = build_with(&config, &out(&dir, "out"), None, &mut |_| {}).expect_err("all lines are damaged");
+    put(
+        &config.root.join("a.jsonl"),
+        "{damaged\n".repeat(30).as_bytes(),
+    );
+    let error = build_with(&config, &out(&dir, "out"), None, &mut |_| {})
+        .expect_err("all lines are damaged");
     let text = error.to_string();
-    assert!(text.contains("bad_limit") && text.contains("`rows`"), "{text}");
+    assert!(
+        text.contains("bad_limit") && text.contains("`rows`"),
+        "{text}"
+    );
 }

@@ -74,7 +74,13 @@ pub fn input() -> (tempfile::TempDir, Config) {
     for n in 0..6u64 {
         let menu = "<p>首页 新闻 关于我们 联系方式 版权说明</p>";
         let article = text(500 + n, 8).replace('\n', "</p><p>");
-        let image = if n < 4 { format!("<figure><img src='/img/{n}.png'><figcaption>一只在树下休息的小花猫{n}</figcaption></figure>") } else { String::new() };
+        let image = if n < 4 {
+            format!(
+                "<figure><img src='/img/{n}.png'><figcaption>一只在树下休息的小花猫{n}</figcaption></figure>"
+            )
+        } else {
+            String::new()
+        };
         let page = format!(
             "<html><head><meta charset=utf-8><title>第{n}篇足够长的文章</title></head><body><article>{menu}<p>{article}</p>{image}</article></body></html>"
         );

@@ -61,8 +61,7 @@ fn is_code(binary: &Binary, centers: [&Center; 3]) -> bool {
         (b, a, c, ca)
     };
     let (leg, other) = (between(corner, first), between(corner, second));
-    let is_right_angle =
-        (leg * leg + other * other - long * long).abs() < 0.25 * long * long;
+    let is_right_angle = (leg * leg + other * other - long * long).abs() < 0.25 * long * long;
     if leg.max(other) > 1.35 * leg.min(other) || !is_right_angle {
         return false;
     }

@@ -35,7 +35,10 @@ fn draw(
     let mut data = Vec::new();
     for y in 0..height {
         for x in 0..width {
-            let (dx, dy) = (x as f32 - width as f32 / 2.0, y as f32 - height as f32 / 2.0);
+            let (dx, dy) = (
+                x as f32 - width as f32 / 2.0,
+                y as f32 - height as f32 / 2.0,
+            );
             // Well outside the code there is nothing to smooth.
             if libm::hypotf(dx, dy) > 0.75 * n * module + 2.0 {
                 data.push(light as u8);

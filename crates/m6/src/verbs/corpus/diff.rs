@@ -40,8 +40,14 @@ fn shown(difference: &Difference) -> String {
     for moved in &difference.moved {
         let _ = writeln!(text, "{:>9}  {} -> {}", moved.count, moved.from, moved.to);
         for example in &moved.examples {
-            let value = example.value.map_or(String::new(), |value| format!("{value:.4}"));
-            let _ = writeln!(text, "           {}  {}  {value}", example.record_id, example.title);
+            let value = example
+                .value
+                .map_or(String::new(), |value| format!("{value:.4}"));
+            let _ = writeln!(
+                text,
+                "           {}  {}  {value}",
+                example.record_id, example.title
+            );
         }
     }
     text
@@ -69,7 +75,13 @@ mod tests {
             moved: vec![moved],
         };
         let text = shown(&difference);
-        assert!(text.starts_with("6 records went the same way, 4 another"), "{text}");
-        assert!(text.contains("kept -> dropped by x") && text.contains("0.5000"), "{text}");
+        assert!(
+            text.starts_with("6 records went the same way, 4 another"),
+            "{text}"
+        );
+        assert!(
+            text.contains("kept -> dropped by x") && text.contains("0.5000"),
+            "{text}"
+        );
     }
 }

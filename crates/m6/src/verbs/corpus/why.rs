@@ -39,7 +39,11 @@ pub fn run(args: &WhyArgs, _common: &Common, terminal: &Terminal) -> Result<()> 
 
 fn shown(life: &Life) -> String {
     let mut text = format!("{}  {}\n", life.record_id, life.fate);
-    for (name, value) in [("url", &life.url), ("source", &life.source), ("title", &life.title)] {
+    for (name, value) in [
+        ("url", &life.url),
+        ("source", &life.source),
+        ("title", &life.title),
+    ] {
         if !value.is_empty() {
             let _ = writeln!(text, "  {name:9} {value}");
         }
@@ -48,7 +52,10 @@ fn shown(life: &Life) -> String {
         let _ = writeln!(text, "  kept is   {kept}");
     }
     for step in &life.steps {
-        let place = step.record_id.strip_prefix(&life.record_id).unwrap_or_default();
+        let place = step
+            .record_id
+            .strip_prefix(&life.record_id)
+            .unwrap_or_default();
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value}"));
         let _ = writeln!(
             text,
@@ -80,7 +87,10 @@ mod tests {
             ..Life::default()
         };
         let text = shown(&life);
-        assert!(text.contains("short-content") && text.contains("15"), "{text}");
+        assert!(
+            text.contains("short-content") && text.contains("15"),
+            "{text}"
+        );
         assert!(text.trim_end().ends_with("#0"), "{text}");
     }
 }

@@ -76,11 +76,15 @@ impl<'a> Life<'a> {
             Ok(())
         })?;
         let mut capped = HashMap::new();
-        rows(&found.mixed.folder.join(&part), &mix::COLUMNS, |batch, row| {
-            let why = (batch.text(1, row).to_string(), batch.int(2, row));
-            capped.insert(index(batch.int(0, row)), why);
-            Ok(())
-        })?;
+        rows(
+            &found.mixed.folder.join(&part),
+            &mix::COLUMNS,
+            |batch, row| {
+                let why = (batch.text(1, row).to_string(), batch.int(2, row));
+                capped.insert(index(batch.int(0, row)), why);
+                Ok(())
+            },
+        )?;
         let verdicts = found.decided[shard].folder.join(decide::NAME);
         let numbers = found.measured[shard].folder.join(signals::NAME);
         Ok(Self {
@@ -149,7 +153,9 @@ impl<'a> Life<'a> {
         };
         let n_columns = signal_names().len();
         let numbers = match self.numbers.next()? {
-            Some((batch, row)) => (0..n_columns).map(|column| batch.float(column, row)).collect(),
+            Some((batch, row)) => (0..n_columns)
+                .map(|column| batch.float(column, row))
+                .collect(),
             None => vec![None; n_columns],
         };
         Ok((verdict, numbers))
@@ -185,10 +191,20 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn tell(&mut self, verdict: &Verdict, numbers: &[Option<f64>], writer: &mut ShardWriter<'_>) -> Result<()> {
+    fn tell(
+        &mut self,
+        verdict: &Verdict,
+        numbers: &[Option<f64>],
+        writer: &mut ShardWriter<'_>,
+    ) -> Result<()> {
         let doc = self.doc;
         let n_chars = numbers.first().copied().flatten();
-        writer.step(&self.step("extract", "keep", "").measured(n_chars, None), "", "", None)?;
+        writer.step(
+            &self.step("extract", "keep", "").measured(n_chars, None),
+            "",
+            "",
+            None,
+        )?;
         if let Some(trimmed) = &self.known.trimmed {
             self.trims(trimmed, writer)?;
         }
@@ -226,7 +242,12 @@ impl Told<'_> {
         let split = split_of(self.life.config, doc);
         self.fate.fate = "kept";
         self.fate.split = Some(split.name());
-        writer.step(&self.step("split", split.name(), ""), &doc.title, &done.text, None)?;
+        writer.step(
+            &self.step("split", split.name(), ""),
+            &doc.title,
+            &done.text,
+            None,
+        )?;
         self.samples(&done, split, writer)
     }
 
@@ -234,9 +255,17 @@ impl Told<'_> {
     fn trims(&self, trimmed: &Trimmed, writer: &mut ShardWriter<'_>) -> Result<()> {
         for edit in &trimmed.edits {
             let row = self.step(&edit.stage, "edit", &edit.rule);
-            writer.step(&row.measured(Some(edit.value), Some(edit.threshold)), "", "", None)?;
+            writer.step(
+                &row.measured(Some(edit.value), Some(edit.threshold)),
+                "",
+                "",
+                None,
+            )?;
         }
-        let counts = [("unfinished_end", trimmed.cut), ("pii_masked", trimmed.masked)];
+        let counts = [
+            ("unfinished_end", trimmed.cut),
+            ("pii_masked", trimmed.masked),
+        ];
         for (rule, n) in counts.into_iter().filter(|(_, n)| *n > 0) {
             let row = self.step("document", "edit", rule);
             writer.step(&row.measured(Some(n as f64), None), "", "", None)?;
@@ -255,7 +284,12 @@ impl Told<'_> {
     }
 
     /// A kept record as the samples its source is read for.
-    fn samples(&mut self, done: &Finished, split: Split, writer: &mut ShardWriter<'_>) -> Result<()> {
+    fn samples(
+        &mut self,
+        done: &Finished,
+        split: Split,
+        writer: &mut ShardWriter<'_>,
+    ) -> Result<()> {
         let source = self.life.source;
         let pictures = self.pictures(writer)?;
         for modality in &source.modality {
@@ -264,7 +298,9 @@ impl Told<'_> {
                 Modality::Text if done.text.is_empty() || self.is_document(&pictures) => {}
                 Modality::Text => {
                     self.fate.text_tokens = count_tokens(&done.text);
-                    writer.samples.text(split, &source.name, self.doc, &done.text)?;
+                    writer
+                        .samples
+                        .text(split, &source.name, self.doc, &done.text)?;
                 }
                 Modality::Pairs => self.pairs(&pictures, split, writer)?,
                 Modality::Documents => self.document(&pictures, done, split, writer)?,
@@ -284,7 +320,11 @@ impl Told<'_> {
         for picture in &self.known.pictures {
             let id = format!("{}#{}", self.doc.id, picture.place);
             let row = Row::new(&id, "pictures", &picture.verdict, &picture.rule);
-            let address = self.doc.pictures.get(picture.place).map_or("", |p| &p.address);
+            let address = self
+                .doc
+                .pictures
+                .get(picture.place)
+                .map_or("", |p| &p.address);
             writer.step(
                 &row.measured(picture.value, picture.threshold),
                 address,
@@ -305,7 +345,12 @@ impl Told<'_> {
         Ok(out)
     }
 
-    fn pairs(&mut self, pictures: &[(Picture, u64)], split: Split, writer: &mut ShardWriter<'_>) -> Result<()> {
+    fn pairs(
+        &mut self,
+        pictures: &[(Picture, u64)],
+        split: Split,
+        writer: &mut ShardWriter<'_>,
+    ) -> Result<()> {
         for (picture, repeats) in pictures {
             let id = format!("{}#{}", self.doc.id, picture.place);
             let Some(about) = self.doc.pictures.get(picture.place) else {
@@ -320,7 +365,13 @@ impl Told<'_> {
                 true => Some(("no_caption".to_string(), None, None)),
                 false => self
                     .judges
-                    .pair(self.assets, size, jpeg.len() as u64, &about.caption, *repeats)
+                    .pair(
+                        self.assets,
+                        size,
+                        jpeg.len() as u64,
+                        &about.caption,
+                        *repeats,
+                    )
                     .map(|failure| (failure.rule, Some(failure.value), Some(failure.threshold))),
             };
             if let Some((rule, value, threshold)) = failure {
@@ -342,9 +393,15 @@ impl Told<'_> {
                 width: picture.width,
                 height: picture.height,
             };
-            writer.samples.pictures(Modality::Pairs, split, &pair, &[jpeg.as_slice()])?;
+            writer
+                .samples
+                .pictures(Modality::Pairs, split, &pair, &[jpeg.as_slice()])?;
             self.fate.pairs += 1;
-            self.fate.pair_tokens += pair.captions.iter().map(|caption| count_tokens(caption)).sum::<u64>();
+            self.fate.pair_tokens += pair
+                .captions
+                .iter()
+                .map(|caption| count_tokens(caption))
+                .sum::<u64>();
         }
         Ok(())
     }
@@ -379,7 +436,9 @@ impl Told<'_> {
             content: interleave(&done.text, &lines),
         };
         let jpegs: Vec<&[u8]> = jpegs.iter().map(Vec::as_slice).collect();
-        writer.samples.pictures(Modality::Documents, split, &document, &jpegs)?;
+        writer
+            .samples
+            .pictures(Modality::Documents, split, &document, &jpegs)?;
         self.fate.document_pictures = jpegs.len() as u64;
         self.fate.document_tokens = count_tokens(&done.text);
         Ok(())
@@ -400,7 +459,11 @@ fn captions_of(picture: &DocPicture) -> Vec<&str> {
 
 /// The split of a record: one for all records of a host.
 fn split_of(config: &Config, doc: &Doc) -> Split {
-    let name = if doc.host.is_empty() { &doc.id } else { &doc.host };
+    let name = if doc.host.is_empty() {
+        &doc.id
+    } else {
+        &doc.host
+    };
     let draw = mix64(config.seed, hash64(name.as_bytes()));
     // The first 53 bits as a number from 0 to 1.
     let draw = (draw >> 11) as f64 / (1u64 << 53) as f64;
@@ -432,8 +495,14 @@ mod tests {
         }
         assert!((150..250).contains(&n_held), "{n_held}");
         config.mix.held_out = 0.0;
-        assert_eq!(split_of(&config, &doc("a".into(), String::new())), Split::Train);
+        assert_eq!(
+            split_of(&config, &doc("a".into(), String::new())),
+            Split::Train
+        );
         config.mix.held_out = 1.0;
-        assert_eq!(split_of(&config, &doc("a".into(), String::new())), Split::HeldOut);
+        assert_eq!(
+            split_of(&config, &doc("a".into(), String::new())),
+            Split::HeldOut
+        );
     }
 }

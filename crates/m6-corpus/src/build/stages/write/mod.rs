@@ -69,15 +69,31 @@ pub fn run(
 ) -> Result<Vec<Made>> {
     let (bases, _) = super::duplicates::bases(found.extracted)?;
     let config = context.config;
-    let reduced = [parts(found.duplicates)?, parts(found.mixed)?, parts(found.looks)?];
+    let reduced = [
+        parts(found.duplicates)?,
+        parts(found.mixed)?,
+        parts(found.looks)?,
+    ];
     context.map(
         STAGE,
         Side::BySide,
         |shard| {
             let source = context.source(shard);
             let about = (&source.name, &source.licence, &source.modality);
-            let settings = (config.mix.held_out, config.mix.text, config.seed, config.dedup.threshold, about);
-            let by_shard = [found.extracted, found.measured, found.decided, found.finished, found.seen];
+            let settings = (
+                config.mix.held_out,
+                config.mix.text,
+                config.seed,
+                config.dedup.threshold,
+                about,
+            );
+            let by_shard = [
+                found.extracted,
+                found.measured,
+                found.decided,
+                found.finished,
+                found.seen,
+            ];
             let mut key = KeyHash::new(STAGE)
                 .with(&(shard as u64).to_le_bytes())
                 .with(&bases[shard].to_le_bytes());
@@ -140,7 +156,13 @@ impl<'a> ShardWriter<'a> {
     }
 
     /// Adds a step of a record, and offers it to the gallery.
-    pub(super) fn step(&mut self, row: &Row, title: &str, text: &str, copy: Option<u64>) -> Result<()> {
+    pub(super) fn step(
+        &mut self,
+        row: &Row,
+        title: &str,
+        text: &str,
+        copy: Option<u64>,
+    ) -> Result<()> {
         let source = self.source();
         if row.is_end() || row.stage == "split" || row.stage == "pairs" {
             self.examples.offer(row, source, title, text, copy);

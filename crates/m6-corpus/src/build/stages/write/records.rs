@@ -93,7 +93,13 @@ impl Records {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn push(&mut self, source: &str, doc: &Doc, fate: &Fate, signals: &[Option<f64>]) -> Result<()> {
+    pub fn push(
+        &mut self,
+        source: &str,
+        doc: &Doc,
+        fate: &Fate,
+        signals: &[Option<f64>],
+    ) -> Result<()> {
         let float = |value: Option<f64>| value.map_or(Cell::Null, Cell::Float);
         let number = |value: Option<u32>| value.map_or(Cell::Null, |n| Cell::Int(i64::from(n)));
         let count = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));

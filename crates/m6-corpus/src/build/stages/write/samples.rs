@@ -168,7 +168,8 @@ impl<'a> Samples<'a> {
                     .map(|(key, value)| (key.to_string(), value.into()))
                     .collect();
                 let line = format!("{}\n", serde_json::Value::Object(row));
-                file.write_all(line.as_bytes()).map_err(|source| self.failed(source))
+                file.write_all(line.as_bytes())
+                    .map_err(|source| self.failed(source))
             }
             Some(TextFile::Table(table)) => table.push(&values.map(Cell::Text)),
             None => Ok(()),
@@ -220,7 +221,10 @@ impl<'a> Samples<'a> {
             header.set_mode(MODE);
             header.set_mtime(0);
             let added = tar.append_data(&mut header, &name, bytes);
-            added.map_err(|source| Error::Io { path: path.join(name), source })
+            added.map_err(|source| Error::Io {
+                path: path.join(name),
+                source,
+            })
         };
         for (i, jpeg) in jpegs.iter().enumerate() {
             let name = match modality {
@@ -271,14 +275,17 @@ mod tests {
         let text = |text: &str| Piece::Text(text.to_string());
         for (lines, expected) in [
             (vec![], vec![text("一\n二\n三")]),
-            (vec![0, 2, 2, 9], vec![
-                Piece::Image(0),
-                text("一\n二"),
-                Piece::Image(1),
-                Piece::Image(2),
-                text("三"),
-                Piece::Image(3),
-            ]),
+            (
+                vec![0, 2, 2, 9],
+                vec![
+                    Piece::Image(0),
+                    text("一\n二"),
+                    Piece::Image(1),
+                    Piece::Image(2),
+                    text("三"),
+                    Piece::Image(3),
+                ],
+            ),
         ] {
             assert_eq!(interleave("一\n二\n三", &lines), expected);
         }
@@ -313,7 +320,14 @@ mod tests {
         let names: Vec<String> = archive
             .entries()
             .expect("a tar")
-            .map(|entry| entry.expect("a member").path().expect("a name").display().to_string())
+            .map(|entry| {
+                entry
+                    .expect("a member")
+                    .path()
+                    .expect("a name")
+                    .display()
+                    .to_string()
+            })
             .collect();
         assert_eq!(names, ["000003-0000000.jpg", "000003-0000000.json"]);
     }

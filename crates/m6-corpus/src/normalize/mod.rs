@@ -37,7 +37,10 @@ impl Normalizer {
         let body = body.strip_suffix('\r').unwrap_or(body);
         match self.apply(body) {
             // A rule may give a line feed (from an entity): a line stays a line.
-            Cow::Owned(text) if text.contains('\n') => out.push_str(&text.replace('\n', " ")),
+            Cow::Owned(text) if text.contains('\n') => {
+                let parts = text.split('\n').filter(|part| !part.is_empty());
+                out.push_str(&parts.collect::<Vec<_>>().join(" "));
+            }
             text => out.push_str(&text),
         }
         out.push_str(&line[body.len()..]);

@@ -26,7 +26,7 @@ pub struct Config {
     pub seed: u64,
     /// Share of damaged records of one source above which the build stops (0.5).
     pub bad_limit: f64,
-    /// Where records come from, in order; of duplicates across sources the first source's is kept.
+    /// Where records come from, in order. Of duplicates the best is kept, then the longest, then the first.
     pub sources: Vec<SourceConfig>,
     /// How texts are cleaned.
     pub normalize: NormalizeConfig,

@@ -280,7 +280,8 @@ mod tests {
     fn carried_tables_are_sound() {
         for (name, text) in BUILT_IN {
             let table = Table::parse(Path::new(name), text).expect("parses");
-            assert!(table.pairs().count() > 20, "{name}");
+            // The smallest has 13.
+            assert!(table.pairs().count() > 10, "{name}");
             assert!(text.contains("License: Apache-2.0"), "{name}");
         }
     }

@@ -232,8 +232,8 @@ fn the_pictures_of_an_article_have_their_captions_and_places() {
             Some(0),
         ),
         ("Shimen arch.jpg", arch, Some(1)),
-        ("Shimen night.JPG", vec!["夜景，摄于中秋节"], Some(15)),
-        ("Shimen plan.svg", vec![], Some(15)),
+        ("Shimen night.JPG", vec!["夜景，摄于中秋节"], Some(16)),
+        ("Shimen plan.svg", vec![], Some(16)),
     ];
     assert_eq!(got, expected);
 }

@@ -54,7 +54,14 @@ fn magic_word(from: &str, out: &mut String) -> usize {
 /// `&nbsp;` and `&#160;`; what is no reference stays.
 fn reference(from: &str, out: &mut String) -> usize {
     const MAX_LENGTH: usize = 34;
-    let end = from.bytes().take(MAX_LENGTH).position(|byte| byte == b';');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+    let n_name = from
+        .bytes()
+        .skip(1)
+        .take(MAX_LENGTH)
+        .take_while(is_name)
+        .count();
+    let end = Some(1 + n_name).filter(|&at| from.as_bytes().get(at) == Some(&b';'));
     let reference = end.and_then(|end| from.get(..=end)).unwrap_or_default();
     let decoded = html_escape::decode_html_entities(reference);
     if reference.is_empty() || decoded == reference {

@@ -206,7 +206,7 @@ fn gate(html: &str, options: &Options) -> Result<(), Refusal> {
     // Han characters begin with the bytes E3 to E9 or F0; a page may also write them as numbers.
     let may_be_han = |b: &u8| matches!(b, 0xE3..=0xE9 | 0xF0);
     let written = || memchr::memmem::find(html.as_bytes(), b"&#").is_some();
-    if options.min_han > 0 && !html.as_bytes().iter().any(|b| may_be_han(b)) && !written() {
+    if options.min_han > 0 && !html.as_bytes().iter().any(may_be_han) && !written() {
         return enough_han(0, options);
     }
     Ok(())

@@ -11,7 +11,7 @@ pub fn count_tokens(text: &str) -> u64 {
         let class = class(c);
         let runs = matches!(class, Class::Latin | Class::Digit | Class::Letter);
         let is_silent = matches!(class, Class::Space | Class::Control);
-        if !is_silent && !(runs && run == Some(class)) {
+        if !(is_silent || runs && run == Some(class)) {
             n_tokens += 1;
         }
         run = runs.then_some(class);

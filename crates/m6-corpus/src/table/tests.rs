@@ -134,7 +134,10 @@ fn the_same_rows_give_the_same_bytes() {
         Cell::Int(2),
         Cell::Null,
     ];
-    assert_eq!(write(&[row.clone()]), write(&[row]));
+    assert_eq!(
+        write(std::slice::from_ref(&row)),
+        write(std::slice::from_ref(&row))
+    );
 }
 
 proptest! {

@@ -82,7 +82,7 @@ impl Furniture {
                 .collect(),
             ads,
             comments,
-            author: *stream.choose(&NAMES),
+            author: stream.choose::<&str>(&NAMES),
             date: format!("{year}-{month:02}-{day:02}"),
             site: SITES[site],
         }

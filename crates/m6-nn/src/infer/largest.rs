@@ -118,7 +118,7 @@ impl LargestInner {
             }
             let row = &self.rows[first + i];
             let product = (row.length + row.missed) * x.length;
-            if !(product < OVERFLOW) {
+            if product.is_nan() || product >= OVERFLOW {
                 *upper = f64::INFINITY;
                 continue;
             }

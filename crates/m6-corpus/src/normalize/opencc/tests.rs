@@ -110,6 +110,7 @@ proptest! {
     }
 }
 
+#[allow(clippy::print_stderr)]
 fn cases() -> Option<Vec<serde_json::Value>> {
     let root = std::env::var_os("M6_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),

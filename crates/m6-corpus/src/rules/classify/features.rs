@@ -18,7 +18,7 @@ impl Features {
     pub(super) fn of(text: &str, shape: &Shape) -> Self {
         let visible = text.chars().filter_map(fold).take(shape.max_chars as usize);
         let mut chars: Vec<u32> = vec![u32::from(EDGE)];
-        chars.extend(visible.map(|c| u32::from(c)));
+        chars.extend(visible.map(u32::from));
         let is_empty = chars.len() == 1;
         chars.push(u32::from(EDGE));
         let mut buckets = Vec::new();

@@ -82,9 +82,8 @@ impl Lines {
         let text = match is_debris {
             true => String::new(),
             false => format_line(
-                &line
-                    .replace(MARK, "")
-                    .trim_start_matches(['*', '#', ':', ';', ' '])[..],
+                line.replace(MARK, "")
+                    .trim_start_matches(['*', '#', ':', ';', ' ']),
             ),
         };
         if text.is_empty() && here.is_empty() {

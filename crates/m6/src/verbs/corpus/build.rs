@@ -15,7 +15,7 @@ use toml::Value;
 /// `m6 corpus build`.
 #[derive(Args, Debug, Clone)]
 pub struct BuildArgs {
-    /// TOML file with a [corpus] table.
+    /// TOML file or preset with a `[corpus]` table.
     pub config: String,
     /// Folder of the corpus. The same command goes on where an earlier run ended; what is unchanged is not made again.
     #[arg(long, value_name = "DIR")]

@@ -143,8 +143,8 @@ fn count(answer: &Value, fate: &str) -> u64 {
 
 const PAGES: &str = "name = \"pages\"\nkind = \"pages\"\npath = \"pages\"";
 
-#[test]
-fn a_build_gives_what_scripts_rely_on() {
+/// Thirty good rows, a copy of one of them, and a damaged line.
+fn rows_with_a_copy() -> Case {
     let case = Case::new(
         "name = \"rows\"\npath = \"a.jsonl\"\nfields = { text = [\"text\"], url = \"url\" }",
     );
@@ -158,6 +158,12 @@ fn a_build_gives_what_scripts_rely_on() {
     lines.push_str(&line(30, &text(3, 8)));
     lines.push_str("{damaged\n");
     write(&case.path("in/a.jsonl"), lines.as_bytes());
+    case
+}
+
+#[test]
+fn a_build_gives_what_scripts_rely_on() {
+    let case = rows_with_a_copy();
     let answer = case.build();
     for key in [
         "digest",
@@ -211,6 +217,12 @@ fn a_build_gives_what_scripts_rely_on() {
     ] {
         assert!(case.path("out").join(name).is_file(), "{name}");
     }
+}
+
+#[test]
+fn why_tells_a_life_and_diff_what_moved() {
+    let case = rows_with_a_copy();
+    case.build();
     let why = run(&[
         "corpus",
         "why",

@@ -34,6 +34,9 @@ pub(super) fn write(
     on_token: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Generated> {
     run.extend(picker, options, on_token);
+    if !run.open {
+        return Ok(run.out);
+    }
     let head = decoder.head_search()?;
     let mut pending = Pending::default();
     while run.open {

@@ -14,6 +14,8 @@ const LONGEST_CAPTION: u32 = 80 * WIDE;
 const SHORTEST_PARAGRAPH: u32 = 8 * WIDE;
 /// Blocks that are looked at before and after a picture.
 const REACH: usize = 4;
+/// Blocks between a picture and an element named as its caption, plus one.
+const CAPTION_REACH: i32 = 2;
 /// Longest candidate text that is kept, in characters.
 const LONGEST_CANDIDATE: usize = 500;
 /// Elements above a picture among which its figure is looked for.
@@ -139,9 +141,14 @@ fn candidates(tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], at: usize) -> Ve
     if let Some(block) = next.filter(|b| b.kind == Kind::Caption) {
         add(Role::Figcaption, &block.text, 1);
     }
+    let above_is_taken = has_own_picture_above(blocks, shown, at);
     for (distance, block) in around(blocks, shown, at) {
         if block.kind == Kind::Caption {
-            add(Role::Figcaption, &block.text, distance);
+            let is_taken =
+                distance < 0 && above_is_taken || is_of_another_figure(tree, node, block);
+            if distance.abs() <= CAPTION_REACH && !is_taken {
+                add(Role::Figcaption, &block.text, distance);
+            }
         } else if distance.abs() == 1 && is_marked(block) {
             add(Role::Neighbour, &block.text, distance);
         }
@@ -160,6 +167,24 @@ fn candidates(tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], at: usize) -> Ve
         add(Role::Paragraph, &block.text, distance);
     }
     out
+}
+
+/// Whether a caption stands in a figure in which the picture at `node` does not.
+fn is_of_another_figure(tree: &Tree<'_>, node: usize, caption: &Raw) -> bool {
+    let mut above = tree.ancestors(caption.node as usize).take(FIGURE_REACH);
+    let figure = above.find(|i| tree.nodes[*i].tag == Tag::Figure);
+    figure.is_some_and(|figure| !tree.range(figure).contains(&node))
+}
+
+/// Whether the text above the picture at `at` has a picture of its own above it, whose caption it is.
+fn has_own_picture_above(blocks: &[Raw], shown: &[usize], at: usize) -> bool {
+    let above = |n: usize| {
+        at.checked_sub(n)
+            .and_then(|i| shown.get(i))
+            .map(|i| &blocks[*i])
+    };
+    let is_picture = |block: &Raw| block.kind == Kind::Image;
+    above(1).is_some_and(|block| !is_picture(block)) && above(2).is_some_and(is_picture)
 }
 
 /// The blocks around a picture, nearest first and below before above; other pictures are stepped over.
@@ -301,6 +326,21 @@ mod tests {
             &format!("<p><img src=a alt=IMG_2031.jpg title=黄山日出></p>{text}"),
             Some(("黄山日出", Role::Title)),
         );
+        // The caption of another picture is not this one's.
+        check_caption(
+            &format!(
+                "<p><img src=a alt=红色的花></p>{text}<figure><img src=b><figcaption>蓝色的鸟</figcaption></figure>"
+            ),
+            Some(("红色的花", Role::Alt)),
+        );
+        check_caption(
+            "<p><img src=a alt=红色的花></p><figure><img src=b><figcaption>蓝色的鸟</figcaption></figure>",
+            Some(("红色的花", Role::Alt)),
+        );
+        let second = images(
+            "<p><img src=a></p><div class=pic-desc>蓝色的鸟</div><p><img src=b alt=红色的花></p>",
+        );
+        assert_eq!(second[1].caption.as_deref(), Some("红色的花"));
         check_caption("<p><img src=a alt=image></p>", None);
         check_caption("<p><img src=a alt=页面的标题></p>", None);
         check_caption(

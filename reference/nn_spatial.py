@@ -105,6 +105,10 @@ def main():
     write("relu", F.relu(x), {"x": x})
     x = leaf(2, 3, 4, 5)
     write("nchw_to_rows", x.permute(0, 2, 3, 1).reshape(-1, 3), {"x": x})
+    # Later operators come last, so that the random numbers of the earlier ones stay as they are.
+    conv("conv_4x4_stride2", 2, 3, 5, (8, 10), 4, 2, 1)
+    x, w, b = leaf(2, 8, 5, 6, shift=0.5), leaf(8, scale=0.3, shift=1.0), leaf(8)
+    write("group_norm", F.group_norm(x, 4, w, b, 1e-5), {"x": x, "w": w, "b": b})
 
 
 main()

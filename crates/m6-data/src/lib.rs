@@ -30,7 +30,7 @@ pub use batch::{Batch, NO_TOKEN, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET
 pub use config::{DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit};
 pub use entry::Entry;
 pub use error::{Error, Result, nearest};
-pub use loader::{Cursor, Loader, LoaderConfig, RowRef, Split, held_out_pictures};
+pub use loader::{Cursor, Loader, LoaderConfig, PictureSet, RowRef, Split, held_out_pictures};
 pub use manifest::{
     FORMAT_VERSION, MANIFEST_FILE, Manifest, RowReport, SourceReport, Summary, TaskReport,
 };

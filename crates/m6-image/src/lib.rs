@@ -8,6 +8,7 @@ mod decode;
 mod encode;
 mod error;
 mod jpeg;
+mod quality;
 mod resize;
 mod rgb;
 
@@ -16,5 +17,6 @@ pub mod canvas;
 pub use decode::{Format, Header, Limits, decode, decode_with_ground, header};
 pub use encode::{encode_png, png_data_uri};
 pub use error::{Error, Result};
+pub use quality::{psnr, ssim};
 pub use resize::{Fit, resize, resize_square};
 pub use rgb::{Rgb8, crop, flip_horizontal_chw, grid, to_chw};

@@ -17,6 +17,7 @@ mod params;
 mod patches;
 pub mod spec;
 mod transformer;
+pub mod vqgan;
 
 pub use config::{ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
 pub use count::{Counts, count};
@@ -24,3 +25,4 @@ pub use error::{Error, Result};
 pub use generate::{GenerateOptions, Generated, Prompt, generate, score_target};
 pub use input::{ModelInput, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
 pub use model::{ForwardOptions, Model, Output};
+pub use vqgan::{Vqgan, VqganConfig};

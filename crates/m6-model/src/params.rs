@@ -20,7 +20,7 @@ pub(crate) fn build(cfg: &ModelConfig, seed: u64) -> Result<Params> {
     Ok(params)
 }
 
-fn draw(spec: &Spec, key: Key) -> Result<Param> {
+pub(crate) fn draw(spec: &Spec, key: Key) -> Result<Param> {
     let key = key.child(&spec.name);
     let mut values = vec![0.0f32; spec.n_elements() as usize];
     match spec.init {

@@ -36,6 +36,8 @@ pub enum Part {
     Norms,
     /// Output layer when it is not the word table.
     Head,
+    /// Weights and state of a VQGAN.
+    Vqgan,
 }
 
 impl Part {
@@ -53,6 +55,7 @@ impl Part {
             Part::Experts => "blocks.experts",
             Part::Norms => "norms",
             Part::Head => "head",
+            Part::Vqgan => "vqgan",
         }
     }
 }

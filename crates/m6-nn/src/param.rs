@@ -336,6 +336,17 @@ pub fn backward(loss: &Tensor, params: &Params) -> Result<()> {
     params.absorb(&store)
 }
 
+/// Gradient of the scalar `loss` at `leaf`, in its shape. Parameters that learn get theirs as well: freeze those that shall not.
+///
+/// Errors if the loss does not depend on the leaf.
+pub fn gradient_at(loss: &Tensor, leaf: &Var) -> Result<Tensor> {
+    let store = loss.backward()?;
+    store.get(leaf.as_tensor()).cloned().ok_or(Error::Value {
+        op: "gradient_at",
+        what: "the loss does not depend on the leaf".into(),
+    })
+}
+
 /// Hands over the gradients of a backward pass run inside another one (activation checkpointing).
 pub(crate) fn absorb_inner(store: &GradStore) -> Result<()> {
     let active = ACTIVE.with_borrow(|active| active.last().cloned());

@@ -133,6 +133,7 @@ fn convolution_equals_pytorch_for_every_kernel_stride_and_padding() {
         "conv_1x1",
         "conv_1x1_stride2",
         "conv_2x2_stride2",
+        "conv_4x4_stride2",
     ] {
         let geometry = integers(&fixture(name)["geometry"]);
         let (stride, pad) = (geometry[0], geometry[1]);
@@ -162,9 +163,13 @@ fn group_norm_silu_equals_pytorch() {
     against_pytorch("group_norm_silu", "x", Box::new(fused));
     let composed = |x: &Tensor, p: &Params| {
         let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
-        composed2d::group_norm_silu(x, &w, &b, 4, 1e-5)
+        composed2d::group_norm(x, &w, &b, 4, 1e-5, true)
     };
     against_pytorch("group_norm_silu", "x", Box::new(composed));
+    let plain = |x: &Tensor, p: &Params| {
+        ops::group_norm(x, p.get("w").unwrap(), p.get("b").unwrap(), 4, 1e-5)
+    };
+    against_pytorch("group_norm", "x", Box::new(plain));
 }
 
 #[test]
@@ -273,7 +278,18 @@ fn cases() -> Vec<Case> {
             }),
             composed: Box::new(|x, p| {
                 let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
-                composed2d::group_norm_silu(x, &w, &b, 3, 1e-5)
+                composed2d::group_norm(x, &w, &b, 3, 1e-5, true)
+            }),
+        },
+        Case {
+            name: "group_norm",
+            shapes: vec![("x", vec![2, 6, 5, 9]), ("w", vec![6]), ("b", vec![6])],
+            fused: Box::new(|x, p| {
+                ops::group_norm(x, p.get("w").unwrap(), p.get("b").unwrap(), 2, 1e-5)
+            }),
+            composed: Box::new(|x, p| {
+                let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
+                composed2d::group_norm(x, &w, &b, 2, 1e-5, false)
             }),
         },
         map("relu", ops::relu, composed2d::relu),

@@ -177,7 +177,7 @@ pub(crate) fn read_config(dir: &Path) -> Result<SavedConfig> {
     read_versioned(&dir.join(CONFIG_FILE))
 }
 
-fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(crate) fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let value: Value =
         serde_json::from_slice(&read(path)?).map_err(|error| Error::damaged(path, error))?;
     let version = value.get("format_version").and_then(Value::as_u64);

@@ -22,6 +22,7 @@ mod setup;
 mod spike;
 mod step;
 mod tensorboard;
+pub mod vqgan;
 
 pub use checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState};
 pub use config::TrainConfig;

@@ -63,7 +63,7 @@ pub fn load_model(path: &Path) -> Result<LoadedModel> {
 }
 
 /// The folder with the weights, and a line about every damaged checkpoint passed over.
-fn locate(path: &Path) -> Result<(PathBuf, Vec<String>)> {
+pub(crate) fn locate(path: &Path) -> Result<(PathBuf, Vec<String>)> {
     if path.join(MODEL_FILE).is_file() {
         return Ok((path.to_path_buf(), Vec::new()));
     }

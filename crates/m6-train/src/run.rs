@@ -9,7 +9,7 @@ use crate::evaluate::{HeldOut, evaluate};
 use crate::metrics::{MetricsLog, StepReport};
 use crate::prefetch::{self, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
-use crate::setup::{DataSet, check_config, write_run_files};
+use crate::setup::{DataSet, RunCard, check_config, trained_tasks, write_run_files};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
 use m6_data::LoaderConfig;
@@ -58,6 +58,8 @@ pub trait Observer {
     fn on_eval(&mut self, _step: u64, _losses: &BTreeMap<String, f64>) {}
     /// After every committed checkpoint.
     fn on_checkpoint(&mut self, _step: u64, _path: &Path) {}
+    /// When a VQGAN has rebuilt its held-out pictures: both as `3 * side * side` bytes each, channels first.
+    fn on_rebuilt(&mut self, _step: u64, _side: usize, _pictures: &[&[u8]], _rebuilt: &[Vec<u8>]) {}
     /// When samples are due; the model holds the averaged weights when the average is on.
     fn sample(&mut self, _step: u64, _model: &Model) {}
 }
@@ -166,7 +168,14 @@ impl<'a> Run<'a> {
                 ..saved.clone()
             };
         }
-        write_run_files(&folder, spec, data, &state)?;
+        let card = RunCard {
+            data_dir: spec.data_dir,
+            n_params: m6_model::count(spec.model_cfg).params_total,
+            tasks: trained_tasks(&data.loader),
+            config_toml: spec.config_toml,
+            resolved_toml: spec.resolved_toml,
+        };
+        write_run_files(&folder, &card, &state)?;
         let now = Instant::now();
         Ok(Self {
             spec,

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::evaluate::HeldOut;
 use crate::load::check_vocabulary;
 use crate::resume::{RUN_FILE, RunFolder};
-use crate::run::PretrainSpec;
 use m6_data::{Loader, LoaderConfig, Manifest, Split};
 use m6_model::ModelConfig;
 use m6_store::atomic::write_file;
@@ -142,7 +141,7 @@ fn check_pictures(data: &Manifest, model: &ModelConfig) -> Result<()> {
 
 /// The manifest without the folder of its sources, and the hash of every shard: the same for moved data, another one
 /// for anything that a batch could show.
-fn data_identity(dir: &Path, data: &Manifest) -> Result<Value> {
+pub(crate) fn data_identity(dir: &Path, data: &Manifest) -> Result<Value> {
     let mut identity = serde_json::to_value(data).expect("plain data serialises");
     if let Some(config) = identity.get_mut("config").and_then(Value::as_object_mut) {
         config.remove("root");
@@ -158,7 +157,7 @@ fn data_identity(dir: &Path, data: &Manifest) -> Result<Value> {
 }
 
 /// Tasks with rows to train on, in the order of the loader.
-fn trained_tasks(loader: &Loader) -> Vec<String> {
+pub(crate) fn trained_tasks(loader: &Loader) -> Vec<String> {
     let has_rows = |task: &&String| {
         let reports = loader
             .manifest()
@@ -176,6 +175,15 @@ fn trained_tasks(loader: &Loader) -> Vec<String> {
         .collect()
 }
 
+/// What `run.json` and the two configuration files of a run tell.
+pub(crate) struct RunCard<'a> {
+    pub data_dir: &'a Path,
+    pub n_params: u64,
+    pub tasks: Vec<String>,
+    pub config_toml: &'a str,
+    pub resolved_toml: &'a str,
+}
+
 /// Writes `config.toml` and `config.resolved.toml` of a new run, and tells in `run.json` what runs, since when, on
 /// what, and from which steps it was resumed.
 ///
@@ -183,8 +191,7 @@ fn trained_tasks(loader: &Loader) -> Vec<String> {
 /// A file cannot be written.
 pub(crate) fn write_run_files(
     folder: &RunFolder,
-    spec: &PretrainSpec<'_>,
-    data: &DataSet,
+    card: &RunCard<'_>,
     state: &TrainState,
 ) -> Result<()> {
     let dir = folder.dir();
@@ -206,18 +213,18 @@ pub(crate) fn write_run_files(
         "format_version": CHECKPOINT_VERSION,
         "m6_version": env!("CARGO_PKG_VERSION"),
         "started_unix_seconds": now,
-        "data_dir": spec.data_dir,
-        "data_hash": data.hash,
+        "data_dir": card.data_dir,
+        "data_hash": state.data_hash,
         "config_hash": state.config_hash,
         "seed": state.seed,
-        "n_params": m6_model::count(spec.model_cfg).params_total,
-        "tasks": trained_tasks(&data.loader),
+        "n_params": card.n_params,
+        "tasks": card.tasks,
         "resumed": [],
     });
     write_file(&run_path, &pretty(&run))?;
-    write_file(&dir.join("config.toml"), spec.config_toml.as_bytes())?;
+    write_file(&dir.join("config.toml"), card.config_toml.as_bytes())?;
     Ok(write_file(
         &dir.join("config.resolved.toml"),
-        spec.resolved_toml.as_bytes(),
+        card.resolved_toml.as_bytes(),
     )?)
 }

@@ -238,7 +238,7 @@ pub(crate) fn model_input<'a>(batch: &'a Batch, loss_weights: &'a [f32]) -> Mode
 }
 
 /// What the gradients are scaled by so that their norm is at most `limit` (0: no limit).
-fn clip_factor(norm: f64, limit: f64) -> f32 {
+pub(crate) fn clip_factor(norm: f64, limit: f64) -> f32 {
     if limit <= 0.0 || norm <= limit {
         1.0
     } else {

@@ -8,7 +8,7 @@ use crate::scene::{Object, Scene};
 use crate::words::Texture;
 
 /// Share of white in the light colour of a pattern.
-const PATTERN_LIGHT: f64 = 0.6;
+pub(crate) const PATTERN_LIGHT: f64 = 0.6;
 /// Share of white in a boat's sails.
 const TINT: f64 = 0.35;
 /// What is left of a colour in its shaded parts.

@@ -21,6 +21,7 @@ mod draw;
 mod facts;
 mod forum;
 mod glyphs;
+mod measure;
 mod place;
 mod product;
 mod qa;
@@ -34,6 +35,10 @@ pub use article::Article;
 pub use caption::N_CAPTIONS;
 pub use draw::draw;
 pub use forum::Thread;
+pub use measure::{
+    Accuracy, FoundGroup, FoundObject, GroupJudgement, Judgement, MIN_SCORE, Measured, Wanted,
+    judge, judge_measured, measure, position_of, wanted,
+};
 pub use place::MIN_GAP;
 pub use product::Product;
 pub use qa::{Qa, QaKind};

@@ -76,6 +76,9 @@ pub enum Verb {
     /// Vocabulary: train one, encode, decode, inspect.
     #[command(subcommand)]
     Tokenizer(TokenizerVerb),
+    /// Pictures to codes and back: train, reconstruct, encode.
+    #[command(subcommand)]
+    Vqgan(VqganVerb),
     /// Lays records of the configured sources out once as token shards, pictures and row tables.
     Prepare(PrepareArgs),
     /// Pretrains a model on prepared data; stopped runs go on with --resume, to the last bit.
@@ -167,6 +170,34 @@ pub struct TokenizerCodeArgs {
     /// Each input line is a JSON string, so that a text may hold line breaks.
     #[arg(long)]
     pub json_lines: bool,
+}
+
+/// `m6 vqgan ...`.
+#[derive(Subcommand, Debug)]
+pub enum VqganVerb {
+    /// Trains a VQGAN on the pictures of prepared data; stopped runs go on with --resume, to the last bit.
+    Train(PretrainArgs),
+    /// Takes pictures to codes and back, and says how near they come: PSNR, SSIM, use of the codebook.
+    Reconstruct {
+        /// Run folder, checkpoint folder, or a converted model.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+        /// Pictures.
+        #[command(flatten)]
+        pictures: PictureArgs,
+        /// Where to: `grid.png` and a picture each.
+        #[command(flatten)]
+        out: OutDir,
+    },
+    /// Prints the codes of pictures, a line each: {"id","grid","codes"}.
+    Encode {
+        /// Run folder, checkpoint folder, or a converted model.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+        /// Pictures.
+        #[command(flatten)]
+        pictures: PictureArgs,
+    },
 }
 
 /// `m6 prepare`.

@@ -2,14 +2,15 @@
 
 use crate::error::{Failure, OrFail, Result};
 use m6_data::DataConfig;
-use m6_model::ModelConfig;
+use m6_model::{ModelConfig, VqganConfig};
 use m6_train::TrainConfig;
+use m6_train::vqgan::AdversaryConfig;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
 
 /// Presets by name; each is a whole configuration a file can extend.
-pub const PRESETS: [(&str, &str); 7] = [
+pub const PRESETS: [(&str, &str); 10] = [
     ("m6-nano", include_str!("../presets/m6-nano.toml")),
     ("m6-demo", include_str!("../presets/m6-demo.toml")),
     ("m6-tiny", include_str!("../presets/m6-tiny.toml")),
@@ -17,6 +18,9 @@ pub const PRESETS: [(&str, &str); 7] = [
     ("m6-base", include_str!("../presets/m6-base.toml")),
     ("m6-10b", include_str!("../presets/m6-10b.toml")),
     ("m6-100b", include_str!("../presets/m6-100b.toml")),
+    ("vqgan-64", include_str!("../presets/vqgan-64.toml")),
+    ("vqgan-256", include_str!("../presets/vqgan-256.toml")),
+    ("vqgan-512", include_str!("../presets/vqgan-512.toml")),
 ];
 
 /// Where the vocabulary comes from.
@@ -77,6 +81,10 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// Fixed prompts.
     pub samples: SamplesConfig,
+    /// Sizes of the VQGAN that `m6 vqgan train` trains.
+    pub vqgan: VqganConfig,
+    /// What it is trained against.
+    pub adversary: AdversaryConfig,
 }
 
 /// A parsed configuration with the text it came from.
@@ -287,6 +295,8 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
                         .into_iter()
                         .map(|p| format!("[train] {p}")),
                 );
+                problems.extend(config.vqgan.validate());
+                problems.extend(config.adversary.validate());
                 if problems.is_empty() {
                     return Ok(config);
                 }

@@ -44,6 +44,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
         Verb::Demo(args) => verbs::demo::run(args, common, terminal),
         Verb::Corpus(verb) => verbs::corpus::run(verb, common, terminal),
         Verb::Tokenizer(verb) => verbs::tokenizer::run(verb, common, terminal),
+        Verb::Vqgan(verb) => verbs::vqgan::run(verb, common, terminal),
         Verb::Prepare(args) => verbs::prepare::run(args, common, terminal),
         Verb::Pretrain(args) => verbs::pretrain::run(args, common, terminal),
         Verb::Generate(verb) => verbs::generate::run(verb, common, terminal),

@@ -3,6 +3,7 @@
 //! Which row comes at a draw is a formula of that number, so any rank can ask for any row: rank `r` of `w` takes rows
 //! `r, r + w, ...` of what [`Loader::next_rows`] gives, and the union is the same for any `w`.
 
+mod pictures;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::manifest::{Manifest, SPLITS};
 use crate::mixture::furthest_behind;
 use crate::stats::PackStats;
 use crate::tasks::{self, Example, Layout};
+pub use pictures::PictureSet;
 use shard::{RowExample, Shard};
 
 /// Which records rows are drawn from; the two never mix.

@@ -45,6 +45,24 @@ impl PatchNet {
             .forward(&self.features(pictures)?, m6_nn::ops::Act::None)
     }
 
+    /// Feature maps that [`PatchNet::maps`] gives.
+    pub fn n_maps(&self) -> usize {
+        match &self.network {
+            Network::Linear => 0,
+            Network::Resnet(net) => net.n_stages(),
+            Network::Resnet50(_) => resnet50::N_MAPS,
+        }
+    }
+
+    /// Feature maps of every stage for whole pictures `[n, 3, h, w]` in [-1, 1], of any size.
+    pub fn maps(&self, x_nchw: &Tensor) -> Result<Vec<Tensor>> {
+        match &self.network {
+            Network::Linear => Ok(Vec::new()),
+            Network::Resnet(net) => net.maps(x_nchw),
+            Network::Resnet50(net) => net.maps(&pixels::to_imagenet(x_nchw)?),
+        }
+    }
+
     /// Features before the projection, `[n * p, n_features]`, patches of a picture in raster order.
     pub fn features(&self, pictures: &[u8]) -> Result<Tensor> {
         let x_nchw = pixels::to_tensor(&self.cfg, pictures)?;

@@ -22,6 +22,17 @@ pub(crate) fn to_tensor(cfg: &PatchConfig, pictures: &[u8]) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (n, 3, side, side), &Device::Cpu)?)
 }
 
+/// Pictures `[n, 3, h, w]` in [-1, 1] normalised as torchvision's weights expect.
+pub(crate) fn to_imagenet(x_nchw: &Tensor) -> Result<Tensor> {
+    let channel = |f: &dyn Fn(usize) -> f32| {
+        let values: Vec<f32> = (0..3).map(f).collect();
+        Tensor::from_vec(values, (1, 3, 1, 1), &Device::Cpu)
+    };
+    let scale = channel(&|c| 0.5 / IMAGENET_STD[c])?;
+    let shift = channel(&|c| (0.5 - IMAGENET_MEAN[c]) / IMAGENET_STD[c])?;
+    Ok(x_nchw.broadcast_mul(&scale)?.broadcast_add(&shift)?)
+}
+
 fn normalise(cfg: &PatchConfig, pictures: &[u8]) -> Vec<f32> {
     let plane = cfg.image_side * cfg.image_side;
     let imagenet = cfg.kind == PatchKind::Resnet50;

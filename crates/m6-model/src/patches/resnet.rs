@@ -58,6 +58,17 @@ impl Resnet {
 
     /// `[n, 3, side, side]` to `[n, c, side / stride, side / stride]`.
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let last = self.maps(x_nchw)?.pop();
+        Ok(last.unwrap_or_else(|| x_nchw.clone()))
+    }
+
+    pub fn n_stages(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// What each stage gives.
+    pub fn maps(&self, x_nchw: &Tensor) -> Result<Vec<Tensor>> {
+        let mut maps = Vec::with_capacity(self.stages.len());
         let mut x = x_nchw.clone();
         for stage in &self.stages {
             x = conv(&x, &stage.down, 2)?;
@@ -67,8 +78,9 @@ impl Resnet {
                 x = ops::add(&x, &h)?;
             }
             x = self.norm_silu(&x, &stage.norm)?;
+            maps.push(x.clone());
         }
-        Ok(x)
+        Ok(maps)
     }
 
     fn norm_silu(&self, x: &Tensor, norm: &Pair) -> Result<Tensor> {

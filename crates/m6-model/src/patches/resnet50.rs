@@ -82,30 +82,42 @@ impl Bottleneck {
     }
 }
 
+/// Feature maps of [`Resnet50::maps`].
+pub(crate) const N_MAPS: usize = 5;
+
 pub(crate) struct Resnet50 {
     stem: ConvNorm,
-    blocks: Vec<Bottleneck>,
+    layers: Vec<Vec<Bottleneck>>,
 }
 
 impl Resnet50 {
     pub fn new(cfg: &PatchConfig, params: &Lookup<'_>) -> Result<Self> {
         let stem = ConvNorm::new(params, "conv1", "bn1")?;
-        let mut blocks = Vec::new();
+        let mut layers = Vec::new();
         for (i, (_, n_blocks)) in cfg.stages().into_iter().enumerate() {
-            for j in 0..n_blocks {
-                blocks.push(Bottleneck::new(params, i + 1, j)?);
-            }
+            let blocks = (0..n_blocks).map(|j| Bottleneck::new(params, i + 1, j));
+            layers.push(blocks.collect::<Result<_>>()?);
         }
-        Ok(Self { stem, blocks })
+        Ok(Self { stem, layers })
     }
 
     /// `[n, 3, side, side]` to `[n, 2048, side / 32, side / 32]` (rounded up).
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let mut maps = self.maps(x_nchw)?;
+        Ok(maps.swap_remove(maps.len() - 1))
+    }
+
+    /// What the stem and each layer give.
+    pub fn maps(&self, x_nchw: &Tensor) -> Result<Vec<Tensor>> {
         let x = ops::relu(&self.stem.forward(x_nchw, 2)?)?;
+        let mut maps = vec![x.clone()];
         let mut x = ops::max_pool2d(&x, 3, 2, 1)?;
-        for block in &self.blocks {
-            x = block.forward(&x)?;
+        for layer in &self.layers {
+            for block in layer {
+                x = block.forward(&x)?;
+            }
+            maps.push(x.clone());
         }
-        Ok(x)
+        Ok(maps)
     }
 }

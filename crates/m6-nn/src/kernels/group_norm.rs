@@ -1,4 +1,4 @@
-//! Group normalisation followed by SiLU.
+//! Group normalisation, with SiLU after it or without.
 
 use crate::real::{Real, pair_sums, sum};
 use rayon::prelude::*;
@@ -14,6 +14,8 @@ pub struct Groups {
     pub n_groups: usize,
     /// Added to the variance.
     pub eps: f64,
+    /// Whether SiLU follows.
+    pub silu: bool,
 }
 
 impl Groups {
@@ -40,8 +42,8 @@ impl Groups {
     }
 }
 
-/// `y = silu(group_norm(x) * w + b)` for `x` `[n, c, pixels]`, `w` and `b` `[c]`.
-pub fn group_norm_silu<T: Real>(x: &[T], w: &[T], b: &[T], groups: &Groups, y: &mut [T]) {
+/// `y = act(group_norm(x) * w + b)` for `x` `[n, c, pixels]`, `w` and `b` `[c]`; `act` is SiLU or nothing.
+pub fn group_norm<T: Real>(x: &[T], w: &[T], b: &[T], groups: &Groups, y: &mut [T]) {
     let (size, n_pixels) = (groups.size(), groups.n_pixels);
     let tasks = y.par_chunks_mut(size).zip(x.par_chunks(size)).enumerate();
     tasks.for_each(|(i, (y, x))| {
@@ -53,16 +55,20 @@ pub fn group_norm_silu<T: Real>(x: &[T], w: &[T], b: &[T], groups: &Groups, y: &
             .enumerate()
         {
             let (slope, offset) = Groups::line(moments, w[first + j], b[first + j]);
-            for (y, x) in y.iter_mut().zip(x) {
-                let h = x.fma(slope, offset);
-                *y = h * h.sigmoid();
+            let line = |x: &T| x.fma(slope, offset);
+            match groups.silu {
+                true => y.iter_mut().zip(x).for_each(|(y, x)| {
+                    let h = line(x);
+                    *y = h * h.sigmoid();
+                }),
+                false => y.iter_mut().zip(x).for_each(|(y, x)| *y = line(x)),
             }
         }
     });
 }
 
-/// Gradients of [`group_norm_silu`]: overwrites `dx` and returns those of `w` and `b`, summed over pictures in order.
-pub fn group_norm_silu_backward<T: Real>(
+/// Gradients of [`group_norm`]: overwrites `dx` and returns those of `w` and `b`, summed over pictures in order.
+pub fn group_norm_backward<T: Real>(
     x: &[T],
     w: &[T],
     b: &[T],
@@ -117,10 +123,15 @@ fn group_backward<T: Real>(
     for j in 0..w.len() {
         let (dx, x, dy) = (&mut dx[j * n..][..n], &x[j * n..][..n], &dy[j * n..][..n]);
         let (slope, offset) = Groups::line((mean, inverse), w[j], b[j]);
-        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-            let h = x.fma(slope, offset);
-            let s = h.sigmoid();
-            *dx = *dy * s * (T::one() + h * (T::one() - s));
+        match groups.silu {
+            true => {
+                for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                    let h = x.fma(slope, offset);
+                    let s = h.sigmoid();
+                    *dx = *dy * s * (T::one() + h * (T::one() - s));
+                }
+            }
+            false => dx.copy_from_slice(dy),
         }
         let [db, dw] = pair_sums(dx, x, |d, x| [d, d * (x - mean)]);
         let dw = dw * inverse;

@@ -94,16 +94,17 @@ fn every(x: &Tensor, dim: usize, from: usize, step: usize, n: usize) -> Result<T
         .index_select(&Tensor::new(at, x.device())?, dim)?)
 }
 
-/// [`super::group_norm_silu`].
+/// [`super::group_norm_silu`], and [`super::group_norm`] without `silu`.
 ///
 /// # Errors
 /// When the shapes do not fit.
-pub fn group_norm_silu(
+pub fn group_norm(
     x: &Tensor,
     w: &Tensor,
     b: &Tensor,
     n_groups: usize,
     eps: f64,
+    silu: bool,
 ) -> Result<Tensor> {
     let (n, c, height, width) = x.dims4()?;
     let grouped = x.reshape((n, n_groups, c / n_groups * height * width))?;
@@ -115,7 +116,10 @@ pub fn group_norm_silu(
     let line = normed
         .broadcast_mul(&w.reshape((1, c, 1, 1))?)?
         .broadcast_add(&b.reshape((1, c, 1, 1))?)?;
-    Ok((&line / (line.neg()?.exp()? + 1.0)?)?)
+    match silu {
+        true => Ok((&line / (line.neg()?.exp()? + 1.0)?)?),
+        false => Ok(line),
+    }
 }
 
 /// [`super::relu`].

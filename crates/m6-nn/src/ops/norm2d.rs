@@ -5,7 +5,7 @@ use crate::by_dtype;
 use crate::error::{Error, Result};
 use crate::glue::{self, CHUNK, expect_dtype, expect_shape, is_fused, uninit, view};
 use crate::kernels::group_norm::{
-    Groups, group_norm_silu as norm_forward, group_norm_silu_backward as norm_backward,
+    Groups, group_norm as norm_forward, group_norm_backward as norm_backward,
 };
 use crate::kernels::pool::{self, Window};
 use crate::ops::tape;
@@ -26,30 +26,47 @@ pub fn group_norm_silu(
     n_groups: usize,
     eps: f64,
 ) -> Result<Tensor> {
-    let [_, c, height, width] = dims4("group_norm_silu", x)?;
+    normalise("group_norm_silu", x, [w, b], n_groups, eps, true)
+}
+
+/// [`group_norm_silu`] without the SiLU, as stands before attention over a feature map.
+///
+/// # Errors
+/// As [`group_norm_silu`].
+pub fn group_norm(x: &Tensor, w: &Param, b: &Param, n_groups: usize, eps: f64) -> Result<Tensor> {
+    normalise("group_norm", x, [w, b], n_groups, eps, false)
+}
+
+fn normalise(
+    op: &'static str,
+    x: &Tensor,
+    [w, b]: [&Param; 2],
+    n_groups: usize,
+    eps: f64,
+    silu: bool,
+) -> Result<Tensor> {
+    let [_, c, height, width] = dims4(op, x)?;
     if n_groups == 0 || !c.is_multiple_of(n_groups) {
         let what = format!("{c} channels do not divide into {n_groups} groups");
-        return Err(Error::Value {
-            op: "group_norm_silu",
-            what,
-        });
+        return Err(Error::Value { op, what });
     }
     for param in [w, b] {
-        expect_shape("group_norm_silu", param.name(), param.var(), &[c])?;
+        expect_shape(op, param.name(), param.var(), &[c])?;
         expect_dtype(param.name(), param.var(), x)?;
     }
     if !is_fused(x) {
-        return composed2d::group_norm_silu(x, &w.tensor(), &b.tensor(), n_groups, eps);
+        return composed2d::group_norm(x, &w.tensor(), &b.tensor(), n_groups, eps, silu);
     }
     let groups = Groups {
         c,
         n_pixels: height * width,
         n_groups,
         eps,
+        silu,
     };
     let x = x.contiguous()?;
     by_dtype!(x.dtype(), T => {
-        let op = GroupNormSilu::<T> { groups, w: w.clone(), b: b.clone(), kind: PhantomData };
+        let op = GroupNorm::<T> { groups, w: w.clone(), b: b.clone(), kind: PhantomData };
         tape::apply(&x, &[w, b], op)
     })
 }
@@ -132,14 +149,14 @@ fn apply(x: &Tensor, map: Map, composed: impl Fn(&Tensor) -> Result<Tensor>) -> 
     by_dtype!(x.dtype(), T => Ok(x.apply_op1(Mapped::<T> { map, kind: PhantomData })?))
 }
 
-struct GroupNormSilu<T> {
+struct GroupNorm<T> {
     groups: Groups,
     w: Param,
     b: Param,
     kind: PhantomData<T>,
 }
 
-impl<T: Real> GroupNormSilu<T> {
+impl<T: Real> GroupNorm<T> {
     fn backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let dy = dy.contiguous()?;
         let (x_view, w, b) = (
@@ -158,9 +175,9 @@ impl<T: Real> GroupNormSilu<T> {
     }
 }
 
-impl<T: Real> CustomOp2 for GroupNormSilu<T> {
+impl<T: Real> CustomOp2 for GroupNorm<T> {
     fn name(&self) -> &'static str {
-        "group_norm_silu"
+        "group_norm"
     }
 
     fn cpu_fwd(

@@ -77,6 +77,11 @@ impl Params {
         self.iter().map(Param::grad_sum_squares).sum::<f64>().sqrt()
     }
 
+    /// The same of one parameter; 0 when it has no gradient or is not there.
+    pub fn grad_norm_of(&self, name: &str) -> f64 {
+        self.get(name).map_or(0.0, |p| p.grad_sum_squares().sqrt())
+    }
+
     /// Multiplies every gradient.
     pub fn scale_grads(&self, scale: f32) {
         self.iter().for_each(|p| p.scale_grad(scale));

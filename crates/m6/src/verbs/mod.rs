@@ -14,4 +14,5 @@ pub mod preset;
 pub mod pretrain;
 pub mod score;
 pub mod tokenizer;
+pub mod vqgan;
 pub mod watch;

@@ -11,6 +11,10 @@ pub const SEGMENT_PICTURE: u32 = 0;
 pub const SEGMENT_SOURCE: u32 = 1;
 /// Segment of target text (Td).
 pub const SEGMENT_TARGET: u32 = 2;
+/// Segment of image codes that are read.
+pub const SEGMENT_CODE_READ: u32 = 3;
+/// Segment of image codes that are written.
+pub const SEGMENT_CODE_WRITTEN: u32 = 4;
 
 /// Plain arrays that a training step reads; `n` positions of all rows in one line.
 ///
@@ -20,11 +24,11 @@ pub const SEGMENT_TARGET: u32 = 2;
 pub struct Batch {
     /// Rows in it.
     pub n_rows: usize,
-    /// Word of every position, `[n]`; [`NO_TOKEN`] where a patch stands.
+    /// Word or image code of every position, `[n]`; [`NO_TOKEN`] where a patch stands.
     pub tokens: Vec<u32>,
     /// Position inside its own text, or index of the patch inside its picture, `[n]`.
     pub positions: Vec<u32>,
-    /// 0 picture, 1 source, 2 target, `[n]`.
+    /// 0 picture, 1 source, 2 target, 3 code read, 4 code written, `[n]`.
     pub segments: Vec<u32>,
     /// Ranges `[from, to)` of the prefixes, one a sample, possibly empty.
     pub prefixes: Vec<[u32; 2]>,
@@ -64,8 +68,26 @@ impl Batch {
             let patches = std::iter::repeat_n(NO_TOKEN, layout.n_patches);
             self.words(patches, SEGMENT_PICTURE);
         }
+        let first_code = self.tokens.len() as u32;
+        self.words(example.codes.iter().copied(), SEGMENT_CODE_READ);
         self.words(example.source.iter().copied(), SEGMENT_SOURCE);
         self.prefixes.push([from, self.tokens.len() as u32]);
+        for &(place, code) in &example.hidden {
+            self.loss_at.push(first_code + place);
+            self.labels.push(code);
+        }
+        if !example.drawn.is_empty() {
+            let from = self.tokens.len() as u32;
+            // A code's row tells the next one: the last code is only told, the begin code only tells.
+            let told = example.drawn.len() - 1;
+            let input =
+                std::iter::once(layout.begin_code()).chain(example.drawn[..told].iter().copied());
+            self.words(input, SEGMENT_CODE_WRITTEN);
+            let to = self.tokens.len() as u32;
+            self.targets.push([prefix, from, to]);
+            self.loss_at.extend(from..to);
+            self.labels.extend_from_slice(&example.drawn);
+        }
         for target in &example.targets {
             let from = self.tokens.len() as u32;
             let input = std::iter::once(layout.special.cls).chain(target.iter().copied());
@@ -107,6 +129,7 @@ mod tests {
             images: vec![0],
             source: vec![10, 11],
             targets: vec![vec![20], vec![30, 31]],
+            ..Example::default()
         };
         let text_only = Example {
             targets: vec![vec![40]],

@@ -22,6 +22,8 @@ pub struct Entry<'a> {
     pub qa: Vec<(&'a [u16], &'a [u16])>,
     /// Numbers of its pictures among those of the source.
     pub images: Range<u64>,
+    /// Image codes of each picture; empty for data without codes.
+    pub codes: Vec<&'a [u16]>,
 }
 
 impl<'a> Entry<'a> {

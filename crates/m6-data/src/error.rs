@@ -51,6 +51,14 @@ pub enum Error {
         /// What the reader said.
         detail: String,
     },
+    /// The pictures of a source could not be turned into codes.
+    #[error("the pictures of source `{name}` could not be encoded: {detail}")]
+    Coder {
+        /// The source.
+        name: String,
+        /// What the coder said.
+        detail: String,
+    },
     /// A source gave no usable record.
     #[error(
         "source `{name}` gave no usable record ({seen} seen, {bad} bad, {skipped} skipped){hint}"

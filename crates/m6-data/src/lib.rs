@@ -26,8 +26,13 @@ pub mod tasks;
 #[cfg(test)]
 mod testing;
 
-pub use batch::{Batch, NO_TOKEN, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
-pub use config::{DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit};
+pub use batch::{
+    Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
+    SEGMENT_TARGET,
+};
+pub use config::{
+    CodesConfig, DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit,
+};
 pub use entry::Entry;
 pub use error::{Error, Result, nearest};
 pub use loader::{Cursor, Loader, LoaderConfig, PictureSet, RowRef, Split, held_out_pictures};
@@ -36,7 +41,7 @@ pub use manifest::{
 };
 pub use mixture::{Schedule, furthest_behind};
 pub use pack::pack;
-pub use prepare::{Progress, prepare};
+pub use prepare::{CODER_DIR, PictureCoder, Progress, prepare};
 pub use record::{BadRecord, Picture, QUARANTINE_BYTES, Qa, Record, Source};
 pub use sources::{IMAGE_EXTENSIONS, open};
 pub use stats::PackStats;

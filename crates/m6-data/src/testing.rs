@@ -148,7 +148,14 @@ pub(crate) fn shard_source(name: &str, path: &str) -> SourceConfig {
 
 /// Prepares into `<dir>/out`.
 pub(crate) fn prepare(config: &DataConfig, dir: &Path) -> crate::Result<Summary> {
-    crate::prepare(config, &tokenizer(), &dir.join("out"), false, &mut |_| {})
+    crate::prepare(
+        config,
+        &tokenizer(),
+        None,
+        &dir.join("out"),
+        false,
+        &mut |_| {},
+    )
 }
 
 /// The quarantine lines of a prepared folder.

@@ -1,7 +1,9 @@
 //! What a model is: sizes, patch network, experts. Pure data; nothing here allocates a tensor.
 
+mod codes;
 mod patches;
 
+pub use codes::CodesConfig;
 pub use patches::{PatchConfig, PatchKind, PatchScope};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,9 @@ pub struct ModelConfig {
     pub patches: PatchConfig,
     /// Mixture-of-experts layout; one expert is a dense model.
     pub experts: ExpertsConfig,
+    /// Image codes; a model without them is written as before there were any.
+    #[serde(skip_serializing_if = "CodesConfig::is_none")]
+    pub codes: CodesConfig,
 }
 
 impl Default for ModelConfig {
@@ -49,6 +54,7 @@ impl Default for ModelConfig {
             ln_eps: 1e-5,
             patches: PatchConfig::default(),
             experts: ExpertsConfig::default(),
+            codes: CodesConfig::default(),
         }
     }
 }
@@ -179,6 +185,7 @@ impl ModelConfig {
         }
         self.patches.problems(&mut out);
         self.experts.problems(&mut out);
+        self.codes.problems(&mut out);
         out
     }
 }

@@ -15,16 +15,22 @@ pub const SEGMENT_SOURCE: u32 = 1;
 /// Segment of target text (Td in the paper).
 pub const SEGMENT_TARGET: u32 = 2;
 
+/// Segment of image codes that are read, in the prefix of a sample (ours; beside V in the paper).
+pub const SEGMENT_CODE_READ: u32 = 3;
+/// Segment of image codes that are written, in a target (paper section 4.1).
+pub const SEGMENT_CODE_WRITTEN: u32 = 4;
+
 /// A batch of samples one after another, without padding (paper section 2.2; packing is ours).
 ///
 /// Any of the three segments of a sample may be empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ModelInput<'a> {
-    /// Word of every flat position, `[n]`; ignored where the segment is a picture.
+    /// Word or code of every flat position, `[n]`; ignored where the segment is a picture.
     pub tokens: &'a [u32],
-    /// Position inside its own text, or the index of the patch inside its picture, `[n]`.
+    /// Position inside its own text, or the index of the patch or code inside its picture, `[n]`. A written code has the place of the
+    /// code that comes after it, which it tells.
     pub positions: &'a [u32],
-    /// 0 picture, 1 source text, 2 target text, `[n]`.
+    /// 0 picture, 1 source text, 2 target text, 3 code read, 4 code written, `[n]`.
     pub segments: &'a [u32],
     /// Flat ranges `[from, to)` whose tokens see exactly each other; one per sample, possibly empty.
     pub prefixes: &'a [[u32; 2]],
@@ -36,7 +42,7 @@ pub struct ModelInput<'a> {
     pub picture_at: &'a [u32],
     /// Flat positions whose next word is learned, `[m]`, distinct.
     pub loss_at: &'a [u32],
-    /// The words to learn, `[m]`.
+    /// The words to learn, or codes at the positions of codes, `[m]`.
     pub labels: &'a [u32],
     /// Weight of each label in the loss, `[m]`; empty means `1 / m` each.
     pub loss_weights: &'a [f32],
@@ -48,9 +54,24 @@ pub(crate) struct Layout {
     pub positions: Arc<[u32]>,
     pub patch_positions: Arc<[u32]>,
     pub segments: Arc<[u32]>,
+    /// Present where the model has codes.
+    pub codes: Option<CodeLayout>,
     /// Flat position of every patch of every picture.
     pub patch_at: Arc<[u32]>,
     pub spans: Arc<Spans>,
+}
+
+/// Rows of the code tables at every flat position, [`NONE`] where there is no code.
+pub(crate) struct CodeLayout {
+    pub codes: Arc<[u32]>,
+    pub rows: Arc<[u32]>,
+    pub columns: Arc<[u32]>,
+    pub segments: Arc<[u32]>,
+}
+
+/// Whether a segment holds image codes.
+pub(crate) fn is_code(segment: u32) -> bool {
+    matches!(segment, SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN)
 }
 
 fn bad<T>(what: impl Into<String>) -> Result<T> {
@@ -73,12 +94,15 @@ impl ModelInput<'_> {
         }
         let patch_at = self.patch_at(cfg)?;
         let (tokens, positions, patch_positions) = self.ids(cfg)?;
+        let text = |s: &u32| if is_code(*s) { NONE } else { *s };
+        let segments: Vec<u32> = self.segments.iter().map(text).collect();
         let spans = Spans::new(n, self.prefixes.to_vec(), self.targets.to_vec())?;
         Ok(Layout {
             tokens: tokens.into(),
             positions: positions.into(),
             patch_positions: patch_positions.into(),
-            segments: self.segments.into(),
+            segments: segments.into(),
+            codes: self.code_layout(cfg)?,
             patch_at: patch_at.into(),
             spans: Arc::new(spans),
         })
@@ -141,10 +165,41 @@ impl ModelInput<'_> {
                     check_below("token", i, tokens[i], cfg.vocab_size)?;
                     check_below("position", i, position, cfg.max_len)?;
                 }
-                other => return bad(format!("segment {other} at {i} is none of 0, 1, 2")),
+                SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN if !cfg.codes.is_none() => {
+                    let most = cfg.codes.mask() as usize + 1;
+                    check_below("code", i, tokens[i], most)?;
+                    check_below("place of a code", i, position, cfg.codes.n_codes())?;
+                    tokens[i] = NONE;
+                    positions[i] = NONE;
+                }
+                SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN => {
+                    return bad(format!("a code at {i}, but the model has no codes"));
+                }
+                other => return bad(format!("segment {other} at {i} is none of 0 to 4")),
             }
         }
         Ok((tokens, positions, patches))
+    }
+
+    /// Rows of the code tables; `None` for a model without codes. Ids were checked by [`ModelInput::ids`].
+    fn code_layout(&self, cfg: &ModelConfig) -> Result<Option<CodeLayout>> {
+        if cfg.codes.is_none() {
+            return Ok(None);
+        }
+        let grid = cfg.codes.grid as u32;
+        let pick = |f: &dyn Fn(usize) -> u32| -> Arc<[u32]> {
+            let at = (0..self.tokens.len()).map(|i| match is_code(self.segments[i]) {
+                true => f(i),
+                false => NONE,
+            });
+            at.collect()
+        };
+        Ok(Some(CodeLayout {
+            codes: pick(&|i| self.tokens[i]),
+            rows: pick(&|i| self.positions[i] / grid),
+            columns: pick(&|i| self.positions[i] % grid),
+            segments: pick(&|i| self.segments[i] - SEGMENT_CODE_READ),
+        }))
     }
 
     /// Checks the loss arrays and gives the weights, `[m]`.
@@ -162,7 +217,11 @@ impl ModelInput<'_> {
         }
         for i in 0..m {
             check_below("loss position", i, self.loss_at[i], self.tokens.len())?;
-            check_below("label", i, self.labels[i], cfg.vocab_size)?;
+            let most = match self.segments.get(self.loss_at[i] as usize) {
+                Some(&segment) if is_code(segment) => cfg.codes.codebook_size,
+                _ => cfg.vocab_size,
+            };
+            check_below("label", i, self.labels[i], most)?;
         }
         Ok(if n_weights == 0 {
             vec![1.0 / m as f32; m]

@@ -19,10 +19,16 @@ pub mod spec;
 mod transformer;
 pub mod vqgan;
 
-pub use config::{ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
+pub use config::{CodesConfig, ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
 pub use count::{Counts, count};
 pub use error::{Error, Result};
-pub use generate::{GenerateOptions, Generated, Prompt, generate, score_target};
-pub use input::{ModelInput, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
+pub use generate::{
+    DrawMethod, DrawOptions, DrawPrompt, Drawn, GenerateOptions, Generated, Prompt, draw, generate,
+    score_target,
+};
+pub use input::{
+    ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
+    SEGMENT_TARGET,
+};
 pub use model::{ForwardOptions, Model, Output};
 pub use vqgan::{Vqgan, VqganConfig};

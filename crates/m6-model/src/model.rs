@@ -2,7 +2,7 @@
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::input::ModelInput;
+use crate::input::{ModelInput, is_code};
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
 use crate::spec::{Part, Spec, specs};
@@ -65,7 +65,7 @@ impl Model {
             ln_eps: cfg.ln_eps,
         };
         let patches = PatchNet::new(&cfg.patches, &lookup)?;
-        let embedding = Embedding::new(&lookup)?;
+        let embedding = Embedding::new(cfg, &lookup)?;
         let blocks = (0..cfg.n_layers)
             .map(|i| Block::new(cfg, i, &lookup))
             .collect::<m6_nn::Result<_>>()?;
@@ -121,15 +121,37 @@ impl Model {
         let weights = input.loss_weights(&self.cfg)?;
         let x_md = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
         let x_md = self.norm.forward(&x_md)?;
-        let labels: Arc<[u32]> = input.labels.into();
-        let (loss, nll) = ops::head_ce(
-            &x_md,
-            &self.head,
-            None,
-            labels,
-            weights.into(),
-            options.label_smoothing,
-        )?;
+        let is_code_at = |i: &usize| is_code(input.segments[input.loss_at[*i] as usize]);
+        let (codes, words): (Vec<usize>, Vec<usize>) =
+            (0..input.labels.len()).partition(is_code_at);
+        let Some(tables) = self.embedding.codes.as_ref().filter(|_| !codes.is_empty()) else {
+            let smoothing = options.label_smoothing;
+            let (labels, weights) = (input.labels.into(), weights.into());
+            let (loss, nll) = ops::head_ce(&x_md, &self.head, None, labels, weights, smoothing)?;
+            return Ok(Output { loss, nll });
+        };
+        // Words and codes have a head each; the losses of both come back in the order of the labels.
+        let mut nll = vec![0.0; input.labels.len()];
+        let mut loss: Option<Tensor> = None;
+        for (head, rows) in [(&self.head, &words), (&tables.head, &codes)] {
+            if rows.is_empty() {
+                continue;
+            }
+            let at: Arc<[u32]> = rows.iter().map(|&i| i as u32).collect();
+            let labels: Arc<[u32]> = rows.iter().map(|&i| input.labels[i]).collect();
+            let own: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
+            let x = ops::select_rows(&x_md, at)?;
+            let (part, part_nll) =
+                ops::head_ce(&x, head, None, labels, own, options.label_smoothing)?;
+            for (&i, value) in rows.iter().zip(part_nll) {
+                nll[i] = value;
+            }
+            loss = Some(match loss {
+                Some(loss) => ops::add(&loss, &part)?,
+                None => part,
+            });
+        }
+        let loss = loss.ok_or_else(|| Error::Input("there are no labels".into()))?;
         Ok(Output { loss, nll })
     }
 

@@ -18,6 +18,8 @@ pub enum Part {
     Tokens,
     /// Text positions, patch positions and segments.
     Positions,
+    /// Image codes.
+    Codes,
     /// Patch network: weights.
     PatchNetwork,
     /// Patch network: batch statistics, which never learn.
@@ -46,6 +48,7 @@ impl Part {
         match self {
             Part::Tokens => "embed.tokens",
             Part::Positions => "embed.positions",
+            Part::Codes => "embed.codes",
             Part::PatchNetwork => "patches.network",
             Part::PatchStatistics => "patches.statistics",
             Part::PatchProjection => "patches.proj",
@@ -198,6 +201,28 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
         false,
     );
     table(&mut list, Part::Positions, "segments", 3, false);
+    if !cfg.codes.is_none() {
+        let codes = &cfg.codes;
+        // The codes, the one that begins a picture, the one that hides a code.
+        table(
+            &mut list,
+            Part::Codes,
+            "codes",
+            codes.codebook_size + 2,
+            true,
+        );
+        table(&mut list, Part::Codes, "code_rows", codes.grid, false);
+        table(&mut list, Part::Codes, "code_columns", codes.grid, false);
+        table(&mut list, Part::Codes, "code_segments", 2, false);
+        let shape = [codes.codebook_size, d];
+        list.add(
+            Part::Codes,
+            "code_head.weight".into(),
+            &shape,
+            Init::Normal(STD),
+            true,
+        );
+    }
     patch_specs(&cfg.patches, &mut list);
     list.linear(
         Part::PatchProjection,

@@ -32,11 +32,33 @@ pub(crate) struct Embedding {
     pub positions: Param,
     pub patch_positions: Param,
     pub segments: Param,
+    pub codes: Option<CodeTables>,
+}
+
+/// Codes, their places in two dimensions, and whether they are read or written.
+pub(crate) struct CodeTables {
+    pub codes: Param,
+    pub rows: Param,
+    pub columns: Param,
+    pub segments: Param,
+    /// Vectors whose inner products with a state tell the next code.
+    pub head: Param,
 }
 
 impl Embedding {
-    pub fn new(params: &Lookup<'_>) -> Result<Self> {
+    pub fn new(cfg: &ModelConfig, params: &Lookup<'_>) -> Result<Self> {
+        let codes = match cfg.codes.is_none() {
+            true => None,
+            false => Some(CodeTables {
+                codes: params.get("embed.codes")?,
+                rows: params.get("embed.code_rows")?,
+                columns: params.get("embed.code_columns")?,
+                segments: params.get("embed.code_segments")?,
+                head: params.get("code_head.weight")?,
+            }),
+        };
         Ok(Self {
+            codes,
             tokens: params.get("embed.tokens")?,
             positions: params.get("embed.positions")?,
             patch_positions: params.get("embed.patch_positions")?,
@@ -51,12 +73,21 @@ impl Embedding {
         patches_pd: Option<&Tensor>,
         dropout: Dropout,
     ) -> Result<Tensor> {
-        let x_nd = ops::embed(&[
+        let mut tables = vec![
             (&self.tokens, layout.tokens.clone()),
             (&self.positions, layout.positions.clone()),
             (&self.patch_positions, layout.patch_positions.clone()),
             (&self.segments, layout.segments.clone()),
-        ])?;
+        ];
+        if let (Some(own), Some(at)) = (&self.codes, &layout.codes) {
+            tables.extend([
+                (&own.codes, at.codes.clone()),
+                (&own.rows, at.rows.clone()),
+                (&own.columns, at.columns.clone()),
+                (&own.segments, at.segments.clone()),
+            ]);
+        }
+        let x_nd = ops::embed(&tables)?;
         let x_nd = match patches_pd {
             Some(rows) => ops::scatter_rows(&x_nd, rows, layout.patch_at.clone())?,
             None => x_nd,

@@ -40,7 +40,7 @@ const CHECKPOINTS: &str = "checkpoints";
 /// Present without a run in it: the lock, and the log of the terminal.
 const IGNORED: [&str; 2] = [".lock", "log.txt"];
 /// What a run writes, and so what overwriting removes.
-const OWN_FILES: [&str; 7] = [
+const OWN_FILES: [&str; 8] = [
     "config.toml",
     "config.resolved.toml",
     RUN_FILE,
@@ -48,6 +48,7 @@ const OWN_FILES: [&str; 7] = [
     "report.html",
     "samples",
     "log.txt",
+    m6_data::CODER_DIR,
 ];
 const OWN_EVENTS: &str = "events.out.tfevents.";
 

@@ -9,7 +9,7 @@ use crate::evaluate::{HeldOut, evaluate};
 use crate::metrics::{MetricsLog, StepReport};
 use crate::prefetch::{self, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
-use crate::setup::{DataSet, RunCard, check_config, trained_tasks, write_run_files};
+use crate::setup::{DataSet, RunCard, check_config, keep_coder, trained_tasks, write_run_files};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
 use m6_data::LoaderConfig;
@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
             resolved_toml: spec.resolved_toml,
         };
         write_run_files(&folder, &card, &state)?;
+        keep_coder(spec.data_dir, folder.dir())?;
         let now = Instant::now();
         Ok(Self {
             spec,

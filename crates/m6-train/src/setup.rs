@@ -1,6 +1,6 @@
 //! What a run is started with: checked settings, an opened data set, and the files that tell about the run.
 
-use crate::checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState, pretty};
+use crate::checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState, pretty, put, read};
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::HeldOut;
@@ -121,14 +121,27 @@ impl DataSet {
 /// The model must be sized for the pictures that were prepared; every mismatch at once.
 fn check_pictures(data: &Manifest, model: &ModelConfig) -> Result<()> {
     let mut problems = Vec::new();
-    let pairs = [
-        ("image_side", model.patches.image_side, data.image_side),
-        ("grid", model.patches.grid, data.grid),
+    let codes = &data.config.codes;
+    let mut pairs = vec![
+        (
+            "patches.image_side",
+            model.patches.image_side,
+            data.image_side,
+        ),
+        ("patches.grid", model.patches.grid, data.grid),
     ];
+    if !codes.is_none() {
+        pairs.push((
+            "codes.codebook_size",
+            model.codes.codebook_size,
+            codes.codebook_size,
+        ));
+        pairs.push(("codes.grid", model.codes.grid, codes.grid));
+    }
     for (key, ours, prepared) in pairs {
         if ours != prepared {
             problems.push(format!(
-                "model.patches.{key} = {ours}, but the data set was prepared with {key} = {prepared}"
+                "model.{key} = {ours}, but the data set was prepared with {key} = {prepared}"
             ));
         }
     }
@@ -173,6 +186,29 @@ pub(crate) fn trained_tasks(loader: &Loader) -> Vec<String> {
         .filter(has_rows)
         .cloned()
         .collect()
+}
+
+/// Copies the VQGAN of prepared data into the run folder, so that what the model writes can be made a picture of.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(crate) fn keep_coder(data_dir: &Path, run_dir: &Path) -> Result<()> {
+    let (from, to) = (
+        data_dir.join(m6_data::CODER_DIR),
+        run_dir.join(m6_data::CODER_DIR),
+    );
+    if !from.is_dir() || to.is_dir() {
+        return Ok(());
+    }
+    // The folder appears whole, so that a run killed here copies it again.
+    let mut commit = m6_store::atomic::DirCommit::begin(&to)?;
+    for entry in std::fs::read_dir(&from).map_err(Error::io(&from))? {
+        let path = entry.map_err(Error::io(&from))?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            put(&mut commit, name, &read(&path)?)?;
+        }
+    }
+    Ok(commit.commit()?)
 }
 
 /// What `run.json` and the two configuration files of a run tell.

@@ -35,20 +35,6 @@ fn main() {
     if side.is_multiple_of(8) {
         table("JPEG 60", &items, |item, _| support::jpeg(&item.image, 60));
     }
-    if std::env::var_os("HARSH").is_some() {
-        table("blur x2", &items, |item, _| {
-            support::blurred(&support::blurred(&item.image))
-        });
-        table("blur x3", &items, |item, _| {
-            support::blurred(&support::blurred(&support::blurred(&item.image)))
-        });
-        table("noise 12", &items, |item, i| {
-            support::noisy(&item.image, 12.0, i)
-        });
-        table("jpeg 50 b", &items, |item, _| {
-            support::jpeg(&support::blurred(&item.image), 50)
-        });
-    }
     shuffled(&items);
 }
 

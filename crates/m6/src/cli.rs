@@ -1,6 +1,7 @@
 //! The command line as data. Flags that mean the same everywhere are declared once in [`Common`].
 
 use crate::verbs::corpus::CorpusVerb;
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -86,6 +87,9 @@ pub enum Verb {
     /// Continues text, captions pictures, answers questions.
     #[command(subcommand)]
     Generate(GenerateVerb),
+    /// Lets a model work on held-out tasks and scores what it made.
+    #[command(subcommand)]
+    Eval(EvalVerb),
     /// Scores candidates against references.
     #[command(subcommand)]
     Score(ScoreVerb),
@@ -247,6 +251,8 @@ pub enum GenerateVerb {
         #[command(flatten)]
         how: GenerateArgs,
     },
+    /// Draws pictures from words.
+    Image(DrawArgs),
     /// Answers a question, about a picture if one is given.
     Answer {
         /// The question.
@@ -259,6 +265,131 @@ pub enum GenerateVerb {
         #[command(flatten)]
         how: GenerateArgs,
     },
+}
+
+/// `m6 generate image`.
+#[derive(Args, Debug, Clone)]
+pub struct DrawArgs {
+    /// Run folder, checkpoint folder or exported model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The VQGAN of the model's codes; the one kept in the run folder by default.
+    #[arg(long, value_name = "DIR")]
+    pub vqgan: Option<PathBuf>,
+    /// What to draw; several are done as one batch.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// File of prompts, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
+    /// Pictures of each prompt; with more than one the best by --rerank comes first.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096).map(|n| n as usize))]
+    pub n: usize,
+    /// How.
+    #[command(flatten)]
+    pub how: DrawHow,
+    /// Picture of which a part is drawn anew.
+    #[arg(long, value_name = "FILE", conflicts_with = "prime")]
+    pub inpaint: Option<PathBuf>,
+    /// Which part: a picture, white where to draw.
+    #[arg(long, value_name = "FILE", requires = "inpaint")]
+    pub mask: Option<PathBuf>,
+    /// Picture whose upper rows of codes are given.
+    #[arg(long, value_name = "FILE")]
+    pub prime: Option<PathBuf>,
+    /// How many rows of --prime.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub rows: usize,
+    /// Also writes the first picture as it grows, every N codes (or steps); 0 does not.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub progress_images: usize,
+    /// Where to.
+    #[command(flatten)]
+    pub out: OutDir,
+}
+
+/// How to draw.
+#[derive(Args, Debug, Clone)]
+pub struct DrawHow {
+    /// Guidance: how far to move from what would be drawn without the text; 1 is not at all.
+    #[arg(long, default_value_t = 3.0, value_name = "G")]
+    pub guidance: f64,
+    /// Share of the codes drawn with guidance, from the first on.
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    pub guidance_until: f64,
+    /// 0 takes the likeliest code.
+    #[arg(long, default_value_t = 1.0, value_name = "T")]
+    pub temperature: f64,
+    /// Draws among the K likeliest codes; 0 among all.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: usize,
+    /// Draws among the likeliest codes that together have this probability.
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f64,
+    /// One code after the other, or all in a few steps.
+    #[arg(long, default_value = "ar", value_name = "METHOD", value_parser = draw_method)]
+    pub decode: m6_model::DrawMethod,
+    /// Steps of --decode parallel.
+    #[arg(long, default_value_t = 12, value_name = "N")]
+    pub steps: usize,
+    /// What candidates are ranked by: the likelihood of the prompt given their codes or their pixels.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "codes", "pixels", "none"])]
+    pub rerank: String,
+    /// Pictures drawn together.
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    pub batch: usize,
+}
+
+/// `m6 eval ...`.
+#[derive(Subcommand, Debug)]
+pub enum EvalVerb {
+    /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says?
+    Image(EvalImageArgs),
+}
+
+/// `m6 eval image`.
+#[derive(Args, Debug, Clone)]
+pub struct EvalImageArgs {
+    /// Draws pictures of the sample world's unseen combinations with this model, and measures them.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "world",
+        conflicts_with = "measure"
+    )]
+    pub model: Option<PathBuf>,
+    /// The VQGAN of the model's codes; the one kept in the run folder by default.
+    #[arg(long, value_name = "DIR")]
+    pub vqgan: Option<PathBuf>,
+    /// Prompts of the sample world; without a model its own pictures are measured, which shows what the measure can do.
+    #[arg(long)]
+    pub world: bool,
+    /// Measures pictures that are already drawn, in this folder.
+    #[arg(long, value_name = "DIR", requires = "prompts")]
+    pub measure: Option<PathBuf>,
+    /// What they should show: lines of {"file","wanted":[{"shape","color","count","position"}]}, as --out writes them.
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
+    /// Prompts to draw.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000).map(|n| n as usize))]
+    pub n: usize,
+    /// Candidates of each prompt, of which the best by --rerank is measured.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256).map(|n| n as usize))]
+    pub best_of: usize,
+    /// How.
+    #[command(flatten)]
+    pub how: DrawHow,
+    /// Also writes the pictures, a grid and prompts.jsonl to this new folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+fn draw_method(name: &str) -> Result<m6_model::DrawMethod, String> {
+    match name {
+        "ar" => Ok(m6_model::DrawMethod::Ar),
+        "parallel" => Ok(m6_model::DrawMethod::Parallel),
+        other => Err(format!("`{other}` is neither `ar` nor `parallel`")),
+    }
 }
 
 /// Which pictures.

@@ -48,6 +48,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
         Verb::Prepare(args) => verbs::prepare::run(args, common, terminal),
         Verb::Pretrain(args) => verbs::pretrain::run(args, common, terminal),
         Verb::Generate(verb) => verbs::generate::run(verb, common, terminal),
+        Verb::Eval(verb) => verbs::eval::run(verb, common, terminal),
         Verb::Score(verb) => verbs::score::run(verb, common, terminal),
         Verb::Plan(args) => verbs::plan::run(args, common, terminal),
         Verb::Preset(verb) => verbs::preset::run(verb, common, terminal),

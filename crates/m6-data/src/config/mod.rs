@@ -36,6 +36,9 @@ pub struct DataConfig {
     pub bad_limit: f64,
     /// What the tasks draw at random.
     pub tasks: TaskOptions,
+    /// Image codes of the pictures; data without them is described as before there were any.
+    #[serde(skip_serializing_if = "CodesConfig::is_none")]
+    pub codes: CodesConfig,
     /// The sources, in order.
     pub sources: Vec<SourceConfig>,
 }
@@ -54,6 +57,7 @@ impl Default for DataConfig {
             max_pixels: 64 << 20,
             bad_limit: 0.05,
             tasks: TaskOptions::default(),
+            codes: CodesConfig::default(),
             sources: Vec::new(),
         }
     }
@@ -73,6 +77,31 @@ impl DataConfig {
     /// Every problem of this configuration, empty when there is none. Files are not looked at.
     pub fn validate(&self) -> Vec<String> {
         validate::problems(self)
+    }
+}
+
+/// Image codes beside the pictures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CodesConfig {
+    /// Run or checkpoint of the VQGAN that encodes the pictures when data is prepared; empty (default) for none. In prepared data the
+    /// hash of its weights.
+    pub vqgan: String,
+    /// Entries of its codebook; `prepare` fills it in.
+    pub codebook_size: usize,
+    /// Codes per side of a picture; `prepare` fills it in.
+    pub grid: usize,
+}
+
+impl CodesConfig {
+    /// Whether there are no codes.
+    pub fn is_none(&self) -> bool {
+        self.vqgan.is_empty()
+    }
+
+    /// Codes of a picture.
+    pub fn n_codes(&self) -> usize {
+        self.grid * self.grid
     }
 }
 
@@ -121,6 +150,9 @@ pub struct TaskOptions {
     /// Share of `answer` examples with a picture that are shown without it (0.1, ours), so
     /// that the blind control of an evaluation is in distribution.
     pub blind_p: f64,
+    /// Share of `text_to_image` and `masked_image` examples that are drawn without their text (0.1, ours), so that guidance knows what
+    /// the model says on its own.
+    pub unconditional_p: f64,
 }
 
 impl Default for TaskOptions {
@@ -130,6 +162,7 @@ impl Default for TaskOptions {
             span_law: SpanLaw::Poisson,
             span_mean: 3.0,
             blind_p: 0.1,
+            unconditional_p: 0.1,
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Shard {
     tokens: TokenReader,
     records: BlobReader,
     images: BlobReader,
+    /// Image codes, one sequence a picture; `None` for data without codes.
+    codes: Option<TokenReader>,
     /// Row tables by task, for both splits; `None` where the task was not prepared.
     tables: Vec<Option<[BlobReader; 2]>>,
     /// Key of each task.
@@ -47,6 +49,7 @@ impl Shard {
     pub(super) fn open(
         root: &Path,
         source: &SourceConfig,
+        has_codes: bool,
         overrides: &BTreeMap<String, f64>,
         split: Split,
         key: Key,
@@ -74,6 +77,10 @@ impl Shard {
             tokens: TokenReader::open(&dir.join("tokens"))?,
             records: BlobReader::open(&dir.join("records"))?,
             images: BlobReader::open(&dir.join("images"))?,
+            codes: match has_codes {
+                true => Some(TokenReader::open(&dir.join("codes"))?),
+                false => None,
+            },
             dir,
             tables,
             keys: tasks::NAMES.iter().map(|name| key.child(name)).collect(),
@@ -150,7 +157,16 @@ impl Shard {
         let row = self.entry_row(record)?;
         let entry = row.entry(|at| self.tokens.try_sequence(usize::try_from(at).ok()?));
         match entry {
-            Some(entry) => Ok(f(&entry)),
+            Some(mut entry) => {
+                if let Some(codes) = &self.codes {
+                    let of = |image: u64| codes.try_sequence(usize::try_from(image).ok()?);
+                    let all: Option<Vec<&[u16]>> = entry.images.clone().map(of).collect();
+                    entry.codes = all.ok_or_else(|| {
+                        self.damaged("record", record, "its image codes are not all there")
+                    })?;
+                }
+                Ok(f(&entry))
+            }
             None => Err(self.damaged("record", record, "its sequences are not all there")),
         }
     }

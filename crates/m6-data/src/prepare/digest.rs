@@ -17,6 +17,16 @@ pub(super) enum Digest {
     Bad(BadRecord),
 }
 
+impl Digest {
+    /// Pixels of every picture that is kept.
+    pub(super) fn images(&self) -> &[Vec<u8>] {
+        match self {
+            Digest::Kept(kept) => &kept.images,
+            Digest::Skipped(_) | Digest::Bad(_) => &[],
+        }
+    }
+}
+
 /// A record ready to be written.
 pub(super) struct Kept {
     pub(super) id: String,
@@ -27,6 +37,8 @@ pub(super) struct Kept {
     pub(super) n_qa: usize,
     /// Pixels, channels first.
     pub(super) images: Vec<Vec<u8>>,
+    /// Image codes of each picture, when there is a coder.
+    pub(super) codes: Vec<Vec<u16>>,
     pub(super) held_out: bool,
     /// Pictures that could not be used.
     pub(super) bad_pictures: Vec<BadRecord>,
@@ -108,6 +120,7 @@ pub(super) fn digest(
         n_captions,
         n_qa,
         images,
+        codes: Vec::new(),
         bad_pictures,
         n_beyond_max,
         n_empty,

@@ -13,7 +13,7 @@ use m6_store::atomic::DirCommit;
 use m6_store::hash::hash_bytes;
 use m6_text::Tokenizer;
 
-use crate::config::DataConfig;
+use crate::config::{CodesConfig, DataConfig};
 use crate::error::{Error, Result};
 use crate::manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Summary};
 use crate::quarantine::Quarantine;
@@ -37,6 +37,23 @@ pub struct Progress<'a> {
     pub packing: bool,
 }
 
+/// Folder of the coder inside prepared data.
+pub const CODER_DIR: &str = "vqgan";
+
+/// Turns pictures into image codes while they are prepared.
+pub struct PictureCoder<'a> {
+    /// What identifies it: the hash of its weights.
+    pub id: String,
+    /// Entries of its codebook, at most 65,536.
+    pub codebook_size: usize,
+    /// Codes per side of a picture.
+    pub grid: usize,
+    /// Files with which it is loaded again, kept in [`CODER_DIR`] of the prepared folder: name and content.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Codes of pictures of `image_side` pixels given one after the other (3 x side x side bytes each), `grid * grid` a picture.
+    pub encode: &'a dyn Fn(&[u8]) -> std::result::Result<Vec<u16>, String>,
+}
+
 /// Reads every source and commits a prepared folder at `out`, in one rename.
 ///
 /// With `replace`, prepared data already at `out` stays until the new one is whole.
@@ -49,6 +66,7 @@ pub struct Progress<'a> {
 pub fn prepare(
     config: &DataConfig,
     tokenizer: &Tokenizer,
+    coder: Option<&PictureCoder<'_>>,
     out: &Path,
     replace: bool,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -61,6 +79,14 @@ pub fn prepare(
     if vocab_size > 1 << 16 {
         return Err(Error::Vocabulary { size: vocab_size });
     }
+    let config = &DataConfig {
+        codes: coder.map_or_else(CodesConfig::default, |coder| CodesConfig {
+            vqgan: coder.id.clone(),
+            codebook_size: coder.codebook_size,
+            grid: coder.grid,
+        }),
+        ..config.clone()
+    };
     // All sources are opened before any is read: a misspelt path fails at once.
     let opened = config
         .sources
@@ -80,6 +106,7 @@ pub fn prepare(
             config,
             source: &config.sources[at],
             tokenizer,
+            coder,
             layout: &layout,
             dir: commit.path().join(&config.sources[at].name),
             out,
@@ -110,16 +137,19 @@ pub fn prepare(
         grid: config.grid,
         sources: reports,
     };
-    write(&commit, out, "tokenizer.json", &tokenizer_json)?;
-    write(&commit, out, "README.md", &manifest.card())?;
-    write(&commit, out, MANIFEST_FILE, &manifest.to_json())?;
+    for (name, content) in coder.iter().flat_map(|coder| &coder.files) {
+        write(&commit, out, &format!("{CODER_DIR}/{name}"), content)?;
+    }
+    write(&commit, out, "tokenizer.json", tokenizer_json.as_bytes())?;
+    write(&commit, out, "README.md", manifest.card().as_bytes())?;
+    write(&commit, out, MANIFEST_FILE, manifest.to_json().as_bytes())?;
     commit.commit()?;
     Ok(manifest)
 }
 
-fn write(commit: &DirCommit, out: &Path, name: &str, text: &str) -> Result<()> {
+fn write(commit: &DirCommit, out: &Path, name: &str, content: &[u8]) -> Result<()> {
     let mut file = commit.file(name)?;
-    file.write_all(text.as_bytes())
+    file.write_all(content)
         .map_err(|cause| Error::io(out.join(name), cause))?;
     Ok(file.finish()?)
 }

@@ -15,6 +15,7 @@ use crate::config::{DataConfig, SourceConfig};
 use crate::entry::EntryRow;
 use crate::error::{Error, Result};
 use crate::manifest::SourceReport;
+use crate::prepare::PictureCoder;
 use crate::quarantine::Quarantine;
 use crate::record::{BadRecord, Picture, Record, Source};
 use crate::tasks::{self, Layout};
@@ -33,6 +34,7 @@ pub(super) struct Job<'a> {
     pub(super) config: &'a DataConfig,
     pub(super) source: &'a SourceConfig,
     pub(super) tokenizer: &'a Tokenizer,
+    pub(super) coder: Option<&'a PictureCoder<'a>>,
     pub(super) layout: &'a Layout,
     /// Folder of this source, under its temporary name.
     pub(super) dir: PathBuf,
@@ -56,7 +58,7 @@ impl Job<'_> {
             if chunk.is_empty() {
                 break;
             }
-            for outcome in self.digest_all(chunk) {
+            for outcome in self.encode(self.digest_all(chunk))? {
                 let bad = shards.take(outcome, self.layout)?;
                 for bad in bad {
                     quarantine.add(&self.source.name, &bad)?;
@@ -87,6 +89,43 @@ impl Job<'_> {
                 Err(bad) => Digest::Bad(bad),
             })
             .collect()
+    }
+
+    /// Adds the image codes of every kept picture, all pictures at once.
+    fn encode(&self, mut digests: Vec<Digest>) -> Result<Vec<Digest>> {
+        let Some(coder) = self.coder else {
+            return Ok(digests);
+        };
+        let pixels: Vec<u8> = digests
+            .iter()
+            .flat_map(Digest::images)
+            .flatten()
+            .copied()
+            .collect();
+        if pixels.is_empty() {
+            return Ok(digests);
+        }
+        let failed = |detail| Error::Coder {
+            name: self.source.name.clone(),
+            detail,
+        };
+        let codes = (coder.encode)(&pixels).map_err(failed)?;
+        let n_codes = coder.grid * coder.grid;
+        let mut pictures = codes.chunks_exact(n_codes).map(<[u16]>::to_vec);
+        for digest in &mut digests {
+            if let Digest::Kept(kept) = digest {
+                kept.codes = pictures.by_ref().take(kept.images.len()).collect();
+            }
+        }
+        let n_pixels = self.config.picture_bytes();
+        match codes.len() == pixels.len() / n_pixels * n_codes {
+            true => Ok(digests),
+            false => Err(failed(format!(
+                "{} codes for {} pictures of {n_codes} codes",
+                codes.len(),
+                pixels.len() / n_pixels
+            ))),
+        }
     }
 
     fn check_bad<W: Write>(
@@ -160,6 +199,8 @@ struct Shards {
     tokens: TokenWriter,
     records: BlobWriter,
     images: BlobWriter,
+    /// One sequence a picture; present with a coder.
+    codes: Option<TokenWriter>,
     tables: Vec<Table>,
     report: SourceReport,
 }
@@ -172,6 +213,10 @@ impl Shards {
             tokens: TokenWriter::create(&job.dir.join("tokens"))?,
             records: BlobWriter::create(&job.dir.join("records"))?,
             images: BlobWriter::create(&job.dir.join("images"))?,
+            codes: match job.coder {
+                Some(_) => Some(TokenWriter::create(&job.dir.join("codes"))?),
+                None => None,
+            },
             tables: (0..tasks::NAMES.len())
                 .filter(wanted)
                 .map(Table::new)
@@ -227,12 +272,19 @@ impl Shards {
         for image in &kept.images {
             self.images.append(image)?;
         }
+        if let Some(writer) = &mut self.codes {
+            for codes in &kept.codes {
+                writer.sequence(codes)?;
+            }
+            writer.end_document();
+        }
         let record = self.records.append(&row.to_bytes())?;
         let sequence = |at: u64| {
             let at = (at - row.first_sequence) as usize;
             kept.sequences.get(at).map(Vec::as_slice)
         };
-        if let Some(entry) = row.entry(sequence) {
+        if let Some(mut entry) = row.entry(sequence) {
+            entry.codes = kept.codes.iter().map(Vec::as_slice).collect();
             for table in &mut self.tables {
                 table.add(record, kept.held_out, &entry, layout);
             }
@@ -258,6 +310,9 @@ impl Shards {
         self.tokens.finish()?;
         self.records.finish()?;
         self.images.finish()?;
+        if let Some(codes) = self.codes {
+            codes.finish()?;
+        }
         let key = Key::new(job.config.seed)
             .child("pack")
             .child(&job.source.name);

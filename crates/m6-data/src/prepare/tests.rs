@@ -13,7 +13,7 @@ use crate::{Loader, LoaderConfig, Split};
 
 /// Prepares under another name each time.
 fn run(config: &DataConfig, out: &Path) -> Result<Summary> {
-    prepare(config, &tokenizer(), out, false, &mut |_| {})
+    prepare(config, &tokenizer(), None, out, false, &mut |_| {})
 }
 
 fn balanced(report: &SourceReport) {
@@ -206,7 +206,7 @@ fn the_sample_world_feeds_every_task() {
             .for_each(|text| trainer.feed(text));
     }
     let tokenizer = trainer.train().expect("a vocabulary");
-    let summary = prepare(&config, &tokenizer, &out, false, &mut |_| {}).expect("prepares");
+    let summary = prepare(&config, &tokenizer, None, &out, false, &mut |_| {}).expect("prepares");
     let report = &summary.sources[0];
     assert_eq!((report.records, report.images), (24, 24));
     assert_eq!(report.tasks.len(), crate::tasks::NAMES.len());
@@ -267,7 +267,8 @@ fn the_whole_real_configuration_prepares_without_a_bad_record() {
     let dir = folder(&[]);
     let out = dir.path().join("out");
     let begin = std::time::Instant::now();
-    let summary = prepare(&real(&data), &tokenizer, &out, false, &mut |_| {}).expect("prepares");
+    let summary =
+        prepare(&real(&data), &tokenizer, None, &out, false, &mut |_| {}).expect("prepares");
     summary.sources.iter().for_each(balanced);
     assert!(summary.sources.iter().all(|source| source.bad.is_empty()));
     let seconds = begin.elapsed().as_secs_f64();
@@ -307,7 +308,7 @@ fn the_small_real_sources_prepare_and_load() {
     let tokenizer = Tokenizer::from_file(&vocabulary).expect("a tokenizer");
     let dir = folder(&[]);
     let out = dir.path().join("out");
-    let summary = prepare(&config, &tokenizer, &out, false, &mut |_| {}).expect("prepares");
+    let summary = prepare(&config, &tokenizer, None, &out, false, &mut |_| {}).expect("prepares");
     summary.sources.iter().for_each(balanced);
     assert_eq!(
         summary

@@ -110,6 +110,7 @@ impl Task for Answer {
             images: (0..if blind { 0 } else { cut.n_shown }).collect(),
             source,
             targets: vec![widen(&answer[..cut.answer])],
+            ..Example::default()
         }
     }
 }

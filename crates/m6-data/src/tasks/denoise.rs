@@ -41,6 +41,7 @@ impl Task for Denoise {
             images: Vec::new(),
             source: mask_spans(&text, options, layout.special.mask, key),
             targets: vec![text],
+            ..Example::default()
         }
     }
 }

@@ -62,6 +62,7 @@ impl Task for ImageToText {
             targets: group
                 .map(|ids| widen(&ids[..ids.len().min(limit)]))
                 .collect(),
+            ..Example::default()
         }
     }
 }

@@ -5,11 +5,14 @@
 //! that depends only on a key. To add a task: write one file, list it in [`all`] and [`NAMES`].
 
 mod answer;
+mod codes_to_text;
 mod denoise;
 mod image_to_text;
 mod lm;
+mod masked_image;
 mod multimodal;
 pub mod noise;
+mod text_to_image;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -21,16 +24,28 @@ use crate::config::{DataConfig, TaskOptions};
 use crate::entry::Entry;
 
 /// Names of the tasks; a task's index is its place here.
-pub const NAMES: [&str; 5] = ["lm", "denoise", "image_to_text", "multimodal", "answer"];
+pub const NAMES: [&str; 8] = [
+    "lm",
+    "denoise",
+    "image_to_text",
+    "multimodal",
+    "answer",
+    "text_to_image",
+    "masked_image",
+    "codes_to_text",
+];
 
 /// The tasks, in the order of [`NAMES`].
-pub fn all() -> [&'static dyn Task; 5] {
+pub fn all() -> [&'static dyn Task; 8] {
     [
         &lm::Lm,
         &denoise::Denoise,
         &image_to_text::ImageToText,
         &multimodal::Multimodal,
         &answer::Answer,
+        &text_to_image::TextToImage,
+        &masked_image::MaskedImage,
+        &codes_to_text::CodesToText,
     ]
 }
 
@@ -54,6 +69,10 @@ pub struct Layout {
     pub special: Special,
     /// Key of the offsets at which long texts are cut.
     pub windows: Key,
+    /// Entries of the codebook of image codes; 0 without codes.
+    pub codebook_size: usize,
+    /// Codes of a picture.
+    pub n_codes: usize,
 }
 
 impl Layout {
@@ -66,7 +85,19 @@ impl Layout {
             max_text: config.max_text,
             special,
             windows: Key::new(config.seed).child("windows"),
+            codebook_size: config.codes.codebook_size,
+            n_codes: config.codes.n_codes(),
         }
+    }
+
+    /// The code that begins a picture to be written.
+    pub fn begin_code(&self) -> u32 {
+        self.codebook_size as u32
+    }
+
+    /// The code that stands for a hidden one.
+    pub fn mask_code(&self) -> u32 {
+        self.codebook_size as u32 + 1
     }
 
     /// Pictures of a record that an example shows: pictures take at most half of a row, except the first.
@@ -123,6 +154,12 @@ impl Plan {
 pub struct Example {
     /// Which pictures of the record are shown.
     pub images: Vec<usize>,
+    /// Image codes that are read, by place; [`Layout::mask_code`] where one is hidden.
+    pub codes: Vec<u32>,
+    /// Hidden codes to tell: place and code.
+    pub hidden: Vec<(u32, u32)>,
+    /// Image codes to write, in raster order.
+    pub drawn: Vec<u32>,
     /// The masked text or question (segment Tm).
     pub source: Vec<u32>,
     /// The texts to write (segment Td), without specials.
@@ -133,7 +170,11 @@ impl Example {
     /// Positions this example takes.
     pub fn n_positions(&self, n_patches: usize) -> usize {
         let targets: usize = self.targets.iter().map(|target| target.len() + 1).sum();
-        self.images.len() * n_patches + self.source.len() + targets
+        self.images.len() * n_patches
+            + self.codes.len()
+            + self.drawn.len()
+            + self.source.len()
+            + targets
     }
 }
 

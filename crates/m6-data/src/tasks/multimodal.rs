@@ -61,6 +61,7 @@ impl Task for Multimodal {
             images: (0..layout.n_shown(entry)).collect(),
             source: mask_spans(&text, options, layout.special.mask, key.child("noise")),
             targets: vec![text],
+            ..Example::default()
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn layout(row_len: usize, side: usize) -> Layout {
             mask: 4,
         },
         windows: Key::new(1),
+        codebook_size: 100,
+        n_codes: 16,
     }
 }
 
@@ -26,6 +28,9 @@ pub(crate) fn layout(row_len: usize, side: usize) -> Layout {
 fn ids(from: u16, n: usize) -> Vec<u16> {
     (0..n).map(|i| from + i as u16).collect()
 }
+
+/// Codes of every picture of the tests.
+const CODES: [u16; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 99];
 
 #[derive(Debug)]
 struct Owned {
@@ -47,6 +52,7 @@ impl Owned {
                 .map(|(q, a)| (q.as_slice(), a.as_slice()))
                 .collect(),
             images: 0..self.n_images,
+            codes: vec![&CODES[..]; self.n_images as usize],
         }
     }
 }
@@ -90,7 +96,8 @@ proptest! {
             for (item, example) in items.iter().zip(made) {
                 prop_assert!(example.n_positions(layout.n_patches) <= item.len as usize);
                 prop_assert!(item.len as usize <= layout.row_len);
-                prop_assert!(!example.targets.is_empty());
+                let n_told = example.targets.len() + example.drawn.len() + example.hidden.len();
+                prop_assert!(n_told > 0);
                 prop_assert!(example.targets.iter().all(|target| !target.is_empty()));
             }
         }
@@ -214,4 +221,80 @@ fn a_passage_too_long_for_the_row_is_cut_around_the_answer() {
         "{context:?}"
     );
     assert_eq!(example.source.len(), layout.max_text);
+}
+
+fn pictured() -> Owned {
+    Owned {
+        text: None,
+        captions: vec![ids(100, 8), ids(200, 8)],
+        qa: vec![],
+        n_images: 1,
+    }
+}
+
+#[test]
+fn drawing_reads_the_text_and_writes_every_code_once() {
+    let layout = layout(64, 4);
+    let record = pictured();
+    let mut silent = 0;
+    for seed in 0..400 {
+        let made = examples(5, &record.entry(), &layout, Key::new(seed));
+        assert_eq!(made.len(), 2);
+        for (example, text) in made.iter().zip(&record.captions) {
+            assert_eq!(example.drawn, widen(&CODES));
+            silent += usize::from(example.source.is_empty());
+            assert!(example.source.is_empty() || example.source == widen(text));
+        }
+    }
+    assert!((50..120).contains(&silent), "{silent}");
+    let mut batch = crate::batch::Batch::default();
+    let example = &examples(5, &record.entry(), &layout, Key::new(1))[0];
+    batch.push(example, [], &layout, 5, 0);
+    let from = example.source.len();
+    assert_eq!(batch.tokens[from], layout.begin_code());
+    assert_eq!(batch.tokens[from + 1..], widen(&CODES[..15]));
+    assert_eq!(batch.labels, widen(&CODES));
+    assert_eq!(batch.targets, [[0, from as u32, from as u32 + 16]]);
+    assert_eq!(batch.positions[from..], (0..16).collect::<Vec<u32>>());
+    assert!(batch.segments[from..].iter().all(|s| *s == 4));
+}
+
+#[test]
+fn hidden_codes_are_told_at_their_own_places_and_the_others_are_shown() {
+    let layout = layout(64, 4);
+    let record = pictured();
+    let mut shares = std::collections::BTreeSet::new();
+    for seed in 0..400 {
+        let example = &examples(6, &record.entry(), &layout, Key::new(seed))[0];
+        assert!(!example.hidden.is_empty());
+        shares.insert(example.hidden.len());
+        for (place, code) in CODES.iter().enumerate() {
+            let told = example.hidden.iter().find(|(p, _)| *p as usize == place);
+            match told {
+                Some((_, told)) => assert_eq!(*told, u32::from(*code)),
+                None => assert_eq!(example.codes[place], u32::from(*code)),
+            }
+            assert_eq!(told.is_some(), example.codes[place] == layout.mask_code());
+        }
+        let mut batch = crate::batch::Batch::default();
+        batch.push(example, [], &layout, 6, 0);
+        for (at, label) in batch.loss_at.iter().zip(&batch.labels) {
+            assert_eq!(batch.tokens[*at as usize], layout.mask_code());
+            assert_eq!(u32::from(CODES[*at as usize]), *label);
+        }
+    }
+    assert!(shares.len() > 10, "{shares:?}");
+}
+
+#[test]
+fn data_without_codes_makes_no_example_of_them() {
+    let layout = layout(64, 4);
+    let record = pictured();
+    let entry = Entry {
+        codes: Vec::new(),
+        ..record.entry()
+    };
+    for task in 5..8 {
+        assert!(plan(task, &entry, &layout).items.is_empty());
+    }
 }

@@ -6,7 +6,10 @@
 use super::Prompt;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::input::{SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET};
+use crate::input::{
+    SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET,
+    is_code,
+};
 use crate::model::Model;
 use crate::params::{Linear, Norm};
 use crate::transformer::Block;
@@ -29,11 +32,28 @@ pub(super) struct Decoder<'m> {
     model: &'m Model,
 }
 
-/// Word, position and segment of one row; the word is absent for a patch.
-struct Row {
-    token: Option<u32>,
-    position: u32,
-    segment: u32,
+/// Word or code, position and segment of one row; the first is absent for a patch.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    pub token: Option<u32>,
+    pub position: u32,
+    pub segment: u32,
+}
+
+/// What a target holds, and so which table its rows are of and which head continues it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writes {
+    Words,
+    Codes,
+}
+
+impl Writes {
+    fn segment(self) -> u32 {
+        match self {
+            Writes::Words => SEGMENT_TARGET,
+            Writes::Codes => SEGMENT_CODE_WRITTEN,
+        }
+    }
 }
 
 impl<'m> Decoder<'m> {
@@ -58,9 +78,21 @@ impl<'m> Decoder<'m> {
         n_more: usize,
         n_logits: usize,
     ) -> Result<(Lane, Vec<f32>)> {
+        self.read(Writes::Words, prompt, words, n_more, n_logits)
+    }
+
+    /// [`Decoder::prefill`] with a target of words or of codes.
+    pub fn read(
+        &self,
+        writes: Writes,
+        prompt: &Prompt,
+        words: &[u32],
+        n_more: usize,
+        n_logits: usize,
+    ) -> Result<(Lane, Vec<f32>)> {
         let patches = self.patch_rows(&prompt.pictures)?;
         let d = self.config().d_model;
-        let rows = self.prompt_rows(prompt, patches.len() / d, words)?;
+        let rows = self.prompt_rows(writes, prompt, patches.len() / d, words)?;
         let n_prefix = rows.len() - words.len();
         let mut x = self.embed(&rows)?;
         for (x, patch) in x.iter_mut().zip(&patches) {
@@ -77,7 +109,7 @@ impl<'m> Decoder<'m> {
             )?)
         })?;
         let last = norm(&self.model.norm, &x[(rows.len() - n_logits) * d..])?;
-        let logits = self.head_rows(&last)?;
+        let logits = self.head_of(writes, &last)?;
         Ok((
             Lane {
                 cache,
@@ -89,12 +121,52 @@ impl<'m> Decoder<'m> {
 
     /// Adds one word to each lane; gives the logits `[n_lanes, v]` after it.
     pub fn step(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
-        on_pool(|| self.head_rows(&self.step_on_pool(lanes, tokens)?))
+        self.step_of(Writes::Words, lanes, tokens)
+    }
+
+    /// [`Decoder::step`] for words or for codes.
+    pub fn step_of(
+        &self,
+        writes: Writes,
+        lanes: &mut [&mut Lane],
+        tokens: &[u32],
+    ) -> Result<Vec<f32>> {
+        on_pool(|| {
+            let rows = self.step_on_pool(writes, lanes, tokens)?;
+            self.head_of(writes, &rows)
+        })
+    }
+
+    /// Logits `[n_logits, k]` of the codes at the first `n_logits` of some rows that all see each other.
+    pub fn tell_codes(&self, rows: &[Row], n_logits: usize) -> Result<Vec<f32>> {
+        on_pool(|| {
+            let d = self.config().d_model;
+            let mut cache = KvCache::new(self.config().n_layers, d, rows.len());
+            let visible = vec![rows.len(); rows.len()];
+            let x = self.blocks(self.embed(rows)?, |layer, n_heads, qkv, out| {
+                let [q, k, v] = split_qkv(qkv, d);
+                cache.push(layer, &k, &v)?;
+                Ok(infer::attend_rows(
+                    &q, n_heads, &cache, layer, &visible, out,
+                )?)
+            })?;
+            self.head_of(Writes::Codes, &norm(&self.model.norm, &x[..n_logits * d])?)
+        })
+    }
+
+    fn head_of(&self, writes: Writes, rows: &[f32]) -> Result<Vec<f32>> {
+        match (writes, &self.model.embedding.codes) {
+            (Writes::Words, _) => self.head_rows(rows),
+            (Writes::Codes, Some(tables)) => {
+                on_pool(|| rows_times(rows, &tables.head.tensor(), None, Act::None))
+            }
+            (Writes::Codes, None) => Err(no_codes()),
+        }
     }
 
     /// Adds one word to each lane; gives the final rows `[n_lanes, d]` after it, which the head takes.
     pub fn step_rows(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
-        on_pool(|| self.step_on_pool(lanes, tokens))
+        on_pool(|| self.step_on_pool(Writes::Words, lanes, tokens))
     }
 
     /// What [`Decoder::find_likeliest`] searches; valid while the weights stay as they are.
@@ -122,14 +194,19 @@ impl<'m> Decoder<'m> {
         on_pool(|| rows_times(rows, &self.model.head.tensor(), None, Act::None))
     }
 
-    fn step_on_pool(&self, lanes: &mut [&mut Lane], tokens: &[u32]) -> Result<Vec<f32>> {
+    fn step_on_pool(
+        &self,
+        writes: Writes,
+        lanes: &mut [&mut Lane],
+        tokens: &[u32],
+    ) -> Result<Vec<f32>> {
         let d = self.config().d_model;
         let mut rows = Vec::with_capacity(lanes.len());
         for (lane, &token) in lanes.iter_mut().zip(tokens) {
             rows.push(Row {
                 token: Some(token),
                 position: lane.n_target as u32,
-                segment: SEGMENT_TARGET,
+                segment: writes.segment(),
             });
             lane.n_target += 1;
         }
@@ -168,9 +245,23 @@ impl<'m> Decoder<'m> {
         Ok(view::<f32>(&patches)?.to_vec())
     }
 
-    fn prompt_rows(&self, prompt: &Prompt, n_patch_rows: usize, words: &[u32]) -> Result<Vec<Row>> {
+    fn prompt_rows(
+        &self,
+        writes: Writes,
+        prompt: &Prompt,
+        n_patch_rows: usize,
+        words: &[u32],
+    ) -> Result<Vec<Row>> {
         let (max_len, vocab_size) = (self.config().max_len, self.vocab_size());
-        for (what, ids) in [("source", prompt.source.as_slice()), ("target", words)] {
+        self.check_codes(&prompt.codes)?;
+        let written: &[u32] = match writes {
+            Writes::Words => words,
+            Writes::Codes => {
+                self.check_codes(words)?;
+                &[]
+            }
+        };
+        for (what, ids) in [("source", prompt.source.as_slice()), ("target", written)] {
             if ids.len() > max_len {
                 return Err(Error::Input(format!(
                     "a {what} of {} words exceeds max_len = {max_len}",
@@ -198,9 +289,31 @@ impl<'m> Decoder<'m> {
             ids.iter().enumerate().map(row).collect::<Vec<_>>()
         };
         let mut rows: Vec<Row> = (0..n_patch_rows).map(patch).collect();
+        rows.extend(text(&prompt.codes, SEGMENT_CODE_READ));
         rows.extend(text(&prompt.source, SEGMENT_SOURCE));
-        rows.extend(text(words, SEGMENT_TARGET));
+        rows.extend(text(words, writes.segment()));
         Ok(rows)
+    }
+
+    /// Codes must be of a model that has them, no more than a picture's, and inside the table.
+    fn check_codes(&self, ids: &[u32]) -> Result<()> {
+        let codes = &self.config().codes;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if codes.is_none() {
+            return Err(no_codes());
+        }
+        if ids.len() > codes.n_codes() || ids.iter().any(|id| *id > codes.mask()) {
+            return Err(Error::Input(format!(
+                "{} codes up to {} do not fit a picture of {} codes from a codebook of {}",
+                ids.len(),
+                ids.iter().max().copied().unwrap_or(0),
+                codes.n_codes(),
+                codes.codebook_size
+            )));
+        }
+        Ok(())
     }
 
     fn embed(&self, rows: &[Row]) -> Result<Vec<f32>> {
@@ -217,9 +330,11 @@ impl<'m> Decoder<'m> {
                 }
                 Ok(())
             };
-        add(&mut x, &tables.tokens, &|row| row.token)?;
+        let word = |row: &Row| row.token.filter(|_| !is_code(row.segment));
+        let code = |row: &Row| row.token.filter(|_| is_code(row.segment));
+        add(&mut x, &tables.tokens, &word)?;
         add(&mut x, &tables.positions, &|row| {
-            row.token.map(|_| row.position)
+            word(row).map(|_| row.position)
         })?;
         add(&mut x, &tables.patch_positions, &|row| {
             if row.token.is_none() {
@@ -228,7 +343,22 @@ impl<'m> Decoder<'m> {
                 None
             }
         })?;
-        add(&mut x, &tables.segments, &|row| Some(row.segment))?;
+        add(&mut x, &tables.segments, &|row| {
+            (!is_code(row.segment)).then_some(row.segment)
+        })?;
+        if let Some(own) = &tables.codes {
+            let grid = self.config().codes.grid as u32;
+            add(&mut x, &own.codes, &code)?;
+            add(&mut x, &own.rows, &|row| {
+                code(row).map(|_| row.position / grid)
+            })?;
+            add(&mut x, &own.columns, &|row| {
+                code(row).map(|_| row.position % grid)
+            })?;
+            add(&mut x, &own.segments, &|row| {
+                code(row).map(|_| row.segment - SEGMENT_CODE_READ)
+            })?;
+        }
         Ok(x)
     }
 
@@ -262,6 +392,10 @@ impl<'m> Decoder<'m> {
         }
         Ok(x)
     }
+}
+
+fn no_codes() -> Error {
+    Error::Input("the model has no image codes; it was pretrained without a VQGAN".into())
 }
 
 fn add_to(x: &mut [f32], y: &[f32]) {

@@ -6,12 +6,14 @@
 
 mod beam;
 mod decoder;
+mod draw;
 mod greedy;
 mod options;
 mod pick;
 #[cfg(test)]
 mod tests;
 
+pub use draw::{DrawMethod, DrawOptions, DrawPrompt, Drawn, draw};
 pub use options::GenerateOptions;
 
 use crate::error::{Error, Result};
@@ -25,6 +27,8 @@ use pick::Picker;
 pub struct Prompt {
     /// Pixels of any number of pictures, 3 x side x side bytes each, channels first.
     pub pictures: Vec<u8>,
+    /// Image codes of a picture that are read; the mask where one is hidden.
+    pub codes: Vec<u32>,
     /// Source text (Tm).
     pub source: Vec<u32>,
     /// Target text so far (Td), without the begin token.

@@ -69,6 +69,21 @@ fn load_moments(path: &Path, optimizer: &mut Optimizer) -> Result<()> {
     loaded.map_err(|error| Error::damaged(path, error))
 }
 
+/// The two files from which [`load_vqgan`] loads a VQGAN again: name and content.
+///
+/// # Errors
+/// When a weight cannot be read.
+pub fn export_vqgan(vqgan: &Vqgan) -> Result<Vec<(String, Vec<u8>)>> {
+    let saved = SavedVqgan {
+        format_version: CHECKPOINT_VERSION,
+        vqgan: vqgan.config().clone(),
+    };
+    Ok(vec![
+        (CONFIG_FILE.to_owned(), pretty(&saved)),
+        (MODEL_FILE.to_owned(), vqgan.params().to_safetensors()?),
+    ])
+}
+
 /// A VQGAN ready to encode and decode.
 pub struct LoadedVqgan {
     /// The autoencoder with its weights.

@@ -5,7 +5,7 @@ mod config;
 mod evaluate;
 mod step;
 
-pub use checkpoint::{LoadedVqgan, load_vqgan};
+pub use checkpoint::{LoadedVqgan, export_vqgan, load_vqgan};
 pub use config::AdversaryConfig;
 pub use evaluate::{Rebuilt, rebuild};
 

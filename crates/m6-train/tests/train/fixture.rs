@@ -57,7 +57,15 @@ pub fn tokens() -> Vec<String> {
 /// Prepares the data set of a seed into a new folder.
 pub fn prepare(dir: &Path, seed: u64) -> PathBuf {
     let tokenizer = Tokenizer::from_tokens(tokens()).unwrap();
-    m6_data::prepare(&data_config(seed), &tokenizer, dir, false, &mut |_| ()).unwrap();
+    m6_data::prepare(
+        &data_config(seed),
+        &tokenizer,
+        None,
+        dir,
+        false,
+        &mut |_| (),
+    )
+    .unwrap();
     dir.to_path_buf()
 }
 

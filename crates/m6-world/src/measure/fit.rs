@@ -7,17 +7,19 @@ use super::templates::{GRID, LEVELS, MARGIN, N_CELLS, Template, WINDOWS, grid_po
 use crate::words::{Color, Shape};
 
 /// What a wrong aspect costs: this times the squared logarithm of the ratio to the shape's own.
-const ASPECT_COST: f32 = 0.5;
+const ASPECT_COST: f32 = 2.0;
 /// What a wrong length costs: this times the squared logarithm of the ratio to the nearest of [`LENGTHS`].
 const LENGTH_COST: f32 = 1.0;
 /// Least and greatest longer side that costs nothing, as shares of the picture's; drawn objects have 0.17 to 0.45.
 const LENGTHS: (f32, f32) = (0.15, 0.5);
 /// What a pattern costs, since its free cells explain a little of anything.
-const PATTERN_COST: f32 = 0.015;
+const PATTERN_COST: f32 = 0.02;
+/// Least longer side of an object with a pattern, as a share of the picture's; drawn ones have 0.27.
+const PATTERN_LENGTH: f32 = 0.23;
 /// A plain explanation this good leaves nothing to a pattern.
 const PLAIN_ENOUGH: f32 = 0.965;
 /// What a search gains at most, as a share of what is not explained at first sight.
-const GAIN: f32 = 0.88;
+const GAIN: f32 = 0.8;
 /// Most shapes whose place is searched.
 const N_SEARCHED: usize = 7;
 /// Steps of the search for the place, in shares of the box.
@@ -45,22 +47,19 @@ pub(super) fn fit(cutout: &Cutout) -> Option<Fit> {
     let seen = LEVELS.map(|level| cutout.bounds_at(level));
     let length = (seen[0][2] - seen[0][0]).max(seen[0][3] - seen[0][1]);
     let vote = colors::vote(cutout);
-    let sight = |index: usize, level: usize| {
-        let template = &templates(length, 0)[index];
+    let sight = |index: usize, level: usize, window: usize| {
+        let template = &templates(length, window)[index];
         let bounds = whole_box(seen[level], template.seen[level]);
         Sight::of(cutout, index, template, bounds, vote)
     };
-    let mut sights: Vec<Sight> = (0..Shape::ALL.len()).map(|index| sight(index, 0)).collect();
+    let mut sights: Vec<Sight> = (0..Shape::ALL.len())
+        .map(|index| better(sight(index, 0, 0), sight(index, 0, 1)))
+        .collect();
     sights.sort_by(|a, b| b.score.total_cmp(&a.score));
     sights.truncate(N_SEARCHED);
     let mut best: Option<Fit> = None;
     for first in sights {
-        let second = sight(first.index, 1);
-        let start = if second.score > first.score {
-            second
-        } else {
-            first
-        };
+        let start = better(first, sight(first.index, 1, 0));
         let within_reach = start.score + GAIN * (1.0 - start.score);
         if best.is_some_and(|b| within_reach <= b.score) {
             continue;
@@ -71,6 +70,10 @@ pub(super) fn fit(cutout: &Cutout) -> Option<Fit> {
         }
     }
     best
+}
+
+fn better(a: Sight, b: Sight) -> Sight {
+    if b.score > a.score { b } else { a }
 }
 
 /// A shape at a place, with its score there.
@@ -92,7 +95,8 @@ impl Sight {
     ) -> Self {
         let patch = Patch::of(cutout, bounds);
         let (mut explained, rgb) = patch.plain(template, cutout.ground);
-        let is_broad = is_broad(template.shape);
+        let length = (bounds[2] - bounds[0]).max(bounds[3] - bounds[1]) / cutout.side;
+        let is_broad = is_broad(template.shape) && length >= PATTERN_LENGTH;
         // A blurred pattern is a plain tint.
         let mut color = colors::nearest(rgb, is_broad).0;
         if let Some(vote) = vote
@@ -106,7 +110,6 @@ impl Sight {
         }
         let aspect = (bounds[2] - bounds[0]) / (bounds[3] - bounds[1]).max(0.1);
         let off = libm::logf((aspect / template.aspect).max(1e-3));
-        let length = (bounds[2] - bounds[0]).max(bounds[3] - bounds[1]) / cutout.side;
         Sight {
             index,
             bounds,
@@ -147,26 +150,19 @@ fn whole_box(seen: [f32; 4], share: [f32; 4]) -> [f32; 4] {
     [left, top, left + width, top + height]
 }
 
-/// Moves and resizes the box as long as the score grows, sharp and soft.
+/// Moves and resizes the box as long as the score grows, each time in the sharp or the soft template, whichever fits.
 fn search(cutout: &Cutout, length: f32, start: Sight, vote: Option<Color>) -> Fit {
     let mut best = start;
-    let mut window = 0;
     for step in STEPS {
-        for other in 0..WINDOWS.len() {
-            let template = &templates(length, other)[start.index];
-            let sight = Sight::of(cutout, start.index, template, best.bounds, vote);
-            if sight.score > best.score {
-                (best, window) = (sight, other);
-            }
-        }
-        let template = &templates(length, window)[start.index];
+        let pair: [&Template; WINDOWS.len()] =
+            std::array::from_fn(|window| &templates(length, window)[start.index]);
+        let at_best = pair.map(|t| Sight::of(cutout, start.index, t, best.bounds, vote));
+        let is_soft = at_best[1].score > at_best[0].score;
+        let template = pair[usize::from(is_soft)];
         for _ in 0..N_ROUNDS {
             let before = best.score;
             for bounds in moves(best.bounds, step) {
-                let sight = Sight::of(cutout, start.index, template, bounds, vote);
-                if sight.score > best.score {
-                    best = sight;
-                }
+                best = better(best, Sight::of(cutout, start.index, template, bounds, vote));
             }
             if best.score - before < 0.002 {
                 break;

@@ -5,6 +5,12 @@ use m6_image::Rgb8;
 /// How far a border pixel may be from the fitted ground in each round of the fit, in levels.
 const ROUNDS: [f32; 4] = [90.0, 45.0, 25.0, 18.0];
 
+/// Least and greatest distance from the ground at which a pixel is no longer ground, in levels. The least is below the
+/// light stripes of a pink pattern on a pink ground, the greatest below the contrast of any object.
+const FOREGROUND: (f32, f32) = (24.0, 80.0);
+/// The same in medians of the border's distances: 4.6 standard deviations of noise.
+const N_MEDIANS: f32 = 3.0;
+
 /// The picture without its ground.
 pub(super) struct Field {
     /// Pixels in a row.
@@ -17,12 +23,19 @@ pub(super) struct Field {
     pub distance: Vec<f32>,
     /// The ground of each row.
     pub ground: Vec<[f32; 3]>,
+    /// The distance at which a pixel is no longer ground: above the noise of the border.
+    pub foreground: f32,
 }
 
 impl Field {
     /// Takes the ground away. `image` has at least one pixel and as many bytes as its size says.
     pub(super) fn of(image: &Rgb8) -> Self {
-        let ground = fit(image);
+        let border = border(image);
+        let line = fit(&border);
+        let noise = median(border.iter().map(|&(y, p)| line.distance(y, p)).collect());
+        let ground: Vec<[f32; 3]> = (0..image.height)
+            .map(|y| line.at(height_share(y, image.height)))
+            .collect();
         let row_length = 3 * image.width;
         let mut difference = Vec::with_capacity(image.width * image.height);
         for (row, ground) in image.data.chunks_exact(row_length).zip(&ground) {
@@ -38,6 +51,7 @@ impl Field {
             difference,
             distance,
             ground,
+            foreground: (N_MEDIANS * noise).clamp(FOREGROUND.0, FOREGROUND.1),
         }
     }
 
@@ -57,10 +71,9 @@ pub(super) fn energy(d: [f32; 3]) -> f32 {
     d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
 }
 
-/// One colour a row: a straight line from top to bottom in each channel through the border pixels, objects on the
-/// border left out by fitting again without what is far from the line.
-fn fit(image: &Rgb8) -> Vec<[f32; 3]> {
-    let border = border(image);
+/// A straight line from top to bottom in each channel through the border pixels, objects on the border left out by
+/// fitting again without what is far from the line.
+fn fit(border: &[(f32, [f32; 3])]) -> Line {
     let mut line = Line {
         middle: std::array::from_fn(|c| median(border.iter().map(|p| p.1[c]).collect())),
         slope: [0.0; 3],
@@ -77,9 +90,7 @@ fn fit(image: &Rgb8) -> Vec<[f32; 3]> {
         }
         line = Line::through(&near);
     }
-    (0..image.height)
-        .map(|y| line.at(height_share(y, image.height)))
-        .collect()
+    line
 }
 
 /// The outermost pixels with their height, from -0.5 in the first row to 0.5 in the last.

@@ -24,7 +24,7 @@ use split::Part;
 pub use judge::{Accuracy, GroupJudgement, Judgement, Wanted, judge, judge_measured, wanted};
 
 /// Least score at which an object's shape counts as known.
-pub const MIN_SCORE: f64 = 0.75;
+pub const MIN_SCORE: f64 = 0.85;
 
 /// A picture of a longer side is made smaller first; this many pixels show all there is.
 const MAX_SIDE: usize = 128;
@@ -46,8 +46,8 @@ pub struct FoundObject {
     pub bounds: [f64; 4],
     /// How many pixels it has (of the picture made smaller, where it was).
     pub n_pixels: usize,
-    /// Share of its energy that is explained by the best shape, less the cost of a wrong aspect: 1 is perfect, an
-    /// object drawn by [`crate::draw`] has more than 0.9, noise has about 0.
+    /// Share of its energy that is explained by the best shape, less the costs of a wrong aspect and length: 1 is
+    /// perfect, an object drawn by [`crate::draw`] has more than 0.9, noise has about 0 or less.
     pub score: f64,
 }
 

@@ -2,9 +2,6 @@
 
 use super::ground::{Field, energy};
 
-/// Distance from the ground at which a pixel is no longer ground, in levels: above noise, below the light stripes of
-/// a pink pattern on a pink ground.
-const FOREGROUND: f32 = 24.0;
 /// The share of a region's pixels that are weaker than its strength.
 const STRENGTH_RANK: f32 = 0.7;
 /// A region of a smaller share of all pixels is grain and counts as ground.
@@ -30,6 +27,8 @@ pub(super) struct Cutout {
     pub strength: f32,
     /// Pixels that are not ground.
     pub n_pixels: usize,
+    /// The distance at which a pixel is no longer ground.
+    foreground: f32,
     /// The longer side of the picture in pixels.
     pub side: f32,
 }
@@ -49,7 +48,7 @@ impl Cutout {
         let mut distances: Vec<f32> = difference
             .iter()
             .map(|&d| energy(d).sqrt())
-            .filter(|&d| d >= FOREGROUND)
+            .filter(|&d| d >= field.foreground)
             .collect();
         distances.sort_by(f32::total_cmp);
         let rank = (distances.len() as f32 * STRENGTH_RANK) as usize;
@@ -60,6 +59,7 @@ impl Cutout {
             sums,
             strength: distances.get(rank).copied().unwrap_or(0.0),
             n_pixels: distances.len(),
+            foreground: field.foreground,
             side: field.longer_side(),
         }
     }
@@ -95,7 +95,7 @@ impl Cutout {
 
     /// The box of the pixels that are at least `share` of the strength away from the ground, in pixels of the picture.
     pub(super) fn bounds_at(&self, share: f32) -> [f32; 4] {
-        let limit = (share * self.strength).max(FOREGROUND);
+        let limit = (share * self.strength).max(self.foreground);
         let mut bounds = [f32::MAX, f32::MAX, 0.0, 0.0];
         for (at, &d) in self.difference.iter().enumerate() {
             if energy(d) >= limit * limit {
@@ -244,7 +244,7 @@ fn label(field: &Field) -> (Vec<u32>, Vec<Region>) {
     let mut labels = vec![0; field.distance.len()];
     let mut regions = Vec::new();
     for start in 0..labels.len() {
-        if labels[start] == 0 && field.distance[start] >= FOREGROUND {
+        if labels[start] == 0 && field.distance[start] >= field.foreground {
             let label = regions.len() as u32 + 1;
             regions.push(fill(field, &mut labels, start, label));
         }
@@ -268,7 +268,7 @@ fn fill(field: &Field, labels: &mut [u32], start: usize, label: u32) -> Region {
         for y in y.saturating_sub(1)..(y + 2).min(field.height) {
             for x in x.saturating_sub(1)..(x + 2).min(field.width) {
                 let near = y * field.width + x;
-                if labels[near] == 0 && field.distance[near] >= FOREGROUND {
+                if labels[near] == 0 && field.distance[near] >= field.foreground {
                     labels[near] = label;
                     stack.push(near);
                 }

@@ -21,7 +21,7 @@ pub(super) const LEVELS: [f32; 2] = [0.45, 0.2];
 /// Side of the drawing a template is made from, and the object's size in it, in pixels.
 const DRAWN: (usize, f64) = (128, 80.0);
 /// Object sizes in pixels for which templates are made.
-const SCALES: [f32; 4] = [12.0, 17.0, 24.0, 36.0];
+const SCALES: [f32; 8] = [10.0, 12.0, 14.0, 17.0, 20.0, 24.0, 30.0, 40.0];
 /// Widths of the window through which a pixel sees, in pixels: of a sharp picture, and of one blurred by a box of 3.
 /// Both hold the pixel itself and the interpolation between pixels.
 pub(super) const WINDOWS: [f32; 2] = [1.8, 3.2];
@@ -48,10 +48,8 @@ pub(super) struct Template {
 /// [`WINDOWS`].
 pub(super) fn templates(length: f32, window: usize) -> &'static [Template] {
     static ALL: LazyLock<Vec<Vec<Template>>> = LazyLock::new(all);
-    let scale = SCALES
-        .iter()
-        .position(|&scale| length < scale * 1.2)
-        .unwrap_or(SCALES.len() - 1);
+    let is_nearer = |pair: &[f32]| length * length < pair[0] * pair[1];
+    let scale = (SCALES.windows(2).position(is_nearer)).unwrap_or(SCALES.len() - 1);
     &ALL[scale * WINDOWS.len() + window.min(WINDOWS.len() - 1)]
 }
 
@@ -169,19 +167,24 @@ fn at(plane: &[f32], x: isize, y: isize) -> f32 {
 
 /// Means over a square window; the width is rounded to an odd number of pixels.
 fn soften(plane: &[f32], width: f32) -> Vec<f32> {
-    let reach = ((width - 1.0) / 2.0).round().max(0.0) as isize;
+    // Columns become rows twice, so the result lies as the plane did.
+    soften_rows(&soften_rows(plane, width), width)
+}
+
+/// Means along the rows, rows written as columns; what lies outside is 0.
+fn soften_rows(plane: &[f32], width: f32) -> Vec<f32> {
+    let reach = ((width - 1.0) / 2.0).round().max(0.0) as usize;
     let n = (2 * reach + 1) as f32;
-    let side = DRAWN.0 as isize;
-    let mut rows = Vec::with_capacity(plane.len());
-    for y in 0..side {
-        for x in 0..side {
-            rows.push((-reach..=reach).map(|d| at(plane, x + d, y)).sum::<f32>() / n);
+    let side = DRAWN.0;
+    let mut soft = vec![0.0; plane.len()];
+    for (y, row) in plane.chunks_exact(side).enumerate() {
+        let mut sums = vec![0.0; side + 1];
+        for (x, value) in row.iter().enumerate() {
+            sums[x + 1] = sums[x] + value;
         }
-    }
-    let mut soft = Vec::with_capacity(plane.len());
-    for y in 0..side {
         for x in 0..side {
-            soft.push((-reach..=reach).map(|d| at(&rows, x, y + d)).sum::<f32>() / n);
+            let end = (x + reach + 1).min(side);
+            soft[x * side + y] = (sums[end] - sums[x.saturating_sub(reach)]) / n;
         }
     }
     soft

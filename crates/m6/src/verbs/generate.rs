@@ -1,4 +1,4 @@
-//! `m6 generate text|caption|answer`.
+//! `m6 generate text|caption|answer`; drawing is in [`super::draw`].
 
 use super::common::{self, Pictures};
 use crate::cli::{Common, GenerateArgs, GenerateVerb, PictureArgs};
@@ -20,6 +20,7 @@ pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<
             pictures,
             how,
         } => answer(question, pictures, how, common, terminal),
+        GenerateVerb::Image(args) => super::draw::run(args, common, terminal),
     }
 }
 

@@ -5,6 +5,8 @@ pub mod common;
 pub mod corpus;
 pub mod demo;
 pub mod doctor;
+pub mod draw;
+pub mod eval;
 pub mod export;
 pub mod generate;
 pub mod inspect;

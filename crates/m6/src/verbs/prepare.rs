@@ -93,10 +93,27 @@ pub fn prepare(
 ) -> Result<m6_data::Summary> {
     check_replaceable(out, overwrite)?;
     let tokenizer = tokenizer_of(config, terminal)?;
+    let vqgan = match config.data.codes.vqgan.as_str() {
+        "" => None,
+        path => Some(super::vqgan::load(Path::new(path), terminal)?),
+    };
+    let side = config.data.image_side;
+    let encode = |pixels: &[u8]| super::vqgan::codes(vqgan.as_ref(), pixels, side);
+    let coder = match &vqgan {
+        Some(loaded) => Some(m6_data::PictureCoder {
+            id: super::vqgan::identity(loaded)?,
+            codebook_size: loaded.vqgan.config().codebook_size,
+            grid: loaded.vqgan.config().code_grid(),
+            files: m6_train::vqgan::export_vqgan(&loaded.vqgan).or_data()?,
+            encode: &encode,
+        }),
+        None => None,
+    };
     let mut bar = terminal.progress(config.data.sources.len() as u64, "prepare");
     let summary = m6_data::prepare(
         &config.data,
         &tokenizer,
+        coder.as_ref(),
         out,
         overwrite,
         &mut |p: m6_data::Progress<'_>| {

@@ -98,6 +98,13 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
         ));
         (config.model.vocab_size, patches.image_side, patches.grid) = found;
     }
+    let codes = &manifest.config.codes;
+    if !codes.is_none() {
+        config.model.codes = m6_model::CodesConfig {
+            codebook_size: codes.codebook_size,
+            grid: codes.grid,
+        };
+    }
     tell_prepared(config, &manifest.config, terminal);
     let mut problems = config.model.validate();
     let longest = manifest.config.max_text + 1;
@@ -153,6 +160,8 @@ fn mixture_of(config: &RunConfig, data: &Path) -> Result<LoaderConfig> {
 fn tell_prepared(config: &mut RunConfig, prepared: &DataConfig, terminal: &Terminal) {
     let mut same = prepared.clone();
     same.root.clone_from(&config.data.root);
+    // The configuration names the VQGAN, prepared data the hash of its weights.
+    same.codes.clone_from(&config.data.codes);
     same.tasks = config.data.tasks.clone();
     same.sources.clone_from(&config.data.sources);
     let tasks = |data: &DataConfig| -> Vec<_> {
@@ -166,6 +175,7 @@ fn tell_prepared(config: &mut RunConfig, prepared: &DataConfig, terminal: &Termi
         terminal.say("[data] differs from what was prepared beyond weights and noise; the prepared settings are used (m6 prepare makes new ones)");
     }
     config.data = same;
+    config.data.codes.clone_from(&prepared.codes);
 }
 
 /// Trains; the run folder holds everything needed to go on.

@@ -11,6 +11,7 @@ use m6_model::vqgan::Perceptual;
 use m6_store::atomic::{AppendLog, DirCommit, write_file};
 use m6_train::vqgan::{LoadedVqgan, VqganSpec};
 use m6_train::{Observer, StepReport};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -124,12 +125,48 @@ fn perceptual(path: &str, terminal: &Terminal) -> Result<Option<(Perceptual, Val
     Ok(Some((network, json!({"patch_network": hash}))))
 }
 
-fn load(path: &Path, terminal: &Terminal) -> Result<LoadedVqgan> {
+/// Loads a VQGAN and says which damaged checkpoints were passed over.
+pub fn load(path: &Path, terminal: &Terminal) -> Result<LoadedVqgan> {
     let loaded = m6_train::vqgan::load_vqgan(path).map_err(failed)?;
     for warning in &loaded.warnings {
         terminal.say(&format!("warning: {warning}"));
     }
     Ok(loaded)
+}
+
+/// What identifies a VQGAN: the hash of its weights.
+pub fn identity(loaded: &LoadedVqgan) -> Result<String> {
+    let weights = loaded.vqgan.params().to_safetensors().or_usage()?;
+    Ok(m6_store::hash::hash_bytes(&weights))
+}
+
+/// Codes of pictures of `side` pixels, scaled to the model's side first.
+pub fn codes(
+    loaded: Option<&LoadedVqgan>,
+    pixels: &[u8],
+    side: usize,
+) -> std::result::Result<Vec<u16>, String> {
+    let Some(vqgan) = loaded.map(|loaded| &loaded.vqgan) else {
+        return Err("there is no VQGAN".into());
+    };
+    let own = vqgan.config().image_side;
+    let scaled: Vec<u8>;
+    let pixels = if own == side {
+        pixels
+    } else {
+        let pictures = pixels.par_chunks(3 * side * side);
+        let scaled_each = pictures.map(|picture| {
+            let picture = Rgb8::from_chw(side, side, picture).map_err(|e| e.to_string())?;
+            Ok(m6_image::to_chw(&m6_image::resize(&picture, own, own)))
+        });
+        scaled = scaled_each
+            .collect::<std::result::Result<Vec<_>, String>>()?
+            .concat();
+        &scaled
+    };
+    let codes = vqgan.encode(pixels).map_err(|e| e.to_string())?;
+    // A codebook has at most 2^16 entries, checked when it is loaded.
+    Ok(codes.into_iter().map(|code| code as u16).collect())
 }
 
 fn load_pictures(loaded: &LoadedVqgan, args: &PictureArgs) -> Result<shared::Pictures> {

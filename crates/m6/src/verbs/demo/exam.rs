@@ -148,7 +148,7 @@ fn answer_all(
                     Vec::new()
                 },
                 source: bundle.tokenizer.encode(&items[i].qa[j].question),
-                target: Vec::new(),
+                ..Prompt::default()
             })
             .collect()
     };

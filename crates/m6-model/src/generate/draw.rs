@@ -1,0 +1,411 @@
+//! Drawing: image codes from text, one after the other or many at once.
+//!
+//! Guidance (Ho and Salimans) runs every prompt beside one without text and moves the logits away from what that one says. A prompt
+//! gives, bit for bit, what it gives alone.
+
+use super::Prompt;
+use super::decoder::{Decoder, Lane, Row, Writes};
+use super::options::GenerateOptions;
+use super::pick::{Picker, log_sum_exp};
+use crate::error::{Error, Result};
+use crate::input::{SEGMENT_CODE_READ, SEGMENT_SOURCE};
+use crate::model::Model;
+use m6_store::rng::{Key, Stream};
+use serde::{Deserialize, Serialize};
+
+/// A picture to draw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrawPrompt {
+    /// What it shall show.
+    pub text: Vec<u32>,
+    /// Codes that are given, by place; empty when none is.
+    pub given: Vec<Option<u32>>,
+}
+
+/// How codes are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrawMethod {
+    /// One after the other in raster order (paper section 4.1). A given code is seen by those behind it alone.
+    #[default]
+    Ar,
+    /// All places at once, the surest first, in a few steps (Chang and others; M6-UFC). Every given code is seen by all.
+    Parallel,
+}
+
+/// How to draw; the default is the likeliest code without guidance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrawOptions {
+    /// One after the other, or in parallel.
+    pub method: DrawMethod,
+    /// How far the logits move from those without text; 1 (default) is no guidance.
+    pub guidance: f64,
+    /// Share of the codes that are drawn with guidance, from the first on. Default 1.
+    pub guidance_until: f64,
+    /// Divides the logits before sampling; 0 (default) takes the likeliest code.
+    pub temperature: f64,
+    /// Sample from this many likeliest codes only; 0 (default) means all.
+    pub top_k: usize,
+    /// Sample from the fewest likeliest codes whose probabilities reach this share, in (0, 1]. Default 1.
+    pub top_p: f64,
+    /// Steps of parallel decoding. Default 12.
+    pub steps: usize,
+    /// Scale of the noise under which parallel decoding calls a code sure, fading to 0. Default 4 (MaskGIT 4.5).
+    pub choice_temperature: f64,
+    /// Seed of sampling.
+    pub seed: u64,
+    /// Stream of each prompt under the seed; empty means 0 for all.
+    pub streams: Vec<u64>,
+}
+
+impl Default for DrawOptions {
+    fn default() -> Self {
+        Self {
+            method: DrawMethod::Ar,
+            guidance: 1.0,
+            guidance_until: 1.0,
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            steps: 12,
+            choice_temperature: 4.0,
+            seed: 0,
+            streams: Vec::new(),
+        }
+    }
+}
+
+/// What a prompt gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drawn {
+    /// Codes of the picture in raster order.
+    pub codes: Vec<u32>,
+    /// Log probability in nats of the codes that were not given, under the model with the text and without guidance, each when it
+    /// was chosen.
+    pub logprob: f64,
+}
+
+/// Draws a picture for every prompt; `on_codes(prompt, codes so far)` hears of each code (or each step), hidden ones as the mask.
+///
+/// # Errors
+/// [`Error::Options`] for options that cannot be followed, [`Error::Input`] for a prompt that does not fit the model.
+pub fn draw(
+    model: &Model,
+    prompts: &[DrawPrompt],
+    options: &DrawOptions,
+    on_codes: &mut dyn FnMut(usize, &[u32]),
+) -> Result<Vec<Drawn>> {
+    check(model, prompts, options)?;
+    let artist = Artist::new(model, options);
+    match options.method {
+        DrawMethod::Ar => artist.one_by_one(prompts, on_codes),
+        DrawMethod::Parallel => {
+            let each = prompts.iter().enumerate();
+            each.map(|(i, prompt)| artist.in_parallel(i, prompt, on_codes))
+                .collect()
+        }
+    }
+}
+
+fn check(model: &Model, prompts: &[DrawPrompt], options: &DrawOptions) -> Result<()> {
+    let cfg = model.config();
+    if cfg.codes.is_none() {
+        let what = "the model has no image codes; it was pretrained without a VQGAN";
+        return Err(Error::Input(what.into()));
+    }
+    let mut bad = Vec::new();
+    for (name, x, low, high) in [
+        ("guidance", options.guidance, 0.0, 100.0),
+        ("guidance_until", options.guidance_until, 0.0, 1.0),
+        ("temperature", options.temperature, 0.0, 1e6),
+        ("top_p", options.top_p, f64::MIN_POSITIVE, 1.0),
+        ("choice_temperature", options.choice_temperature, 0.0, 1e6),
+    ] {
+        if !(low..=high).contains(&x) {
+            bad.push(format!("{name} = {x} must be from {low} to {high}"));
+        }
+    }
+    if !(1..=1024).contains(&options.steps) {
+        bad.push(format!("steps = {} must be from 1 to 1024", options.steps));
+    }
+    if !options.streams.is_empty() && options.streams.len() != prompts.len() {
+        bad.push(format!(
+            "{} streams for {} prompts; give one each or none",
+            options.streams.len(),
+            prompts.len()
+        ));
+    }
+    if !bad.is_empty() {
+        return Err(Error::Options(bad.join("; ")));
+    }
+    let n_codes = cfg.codes.n_codes();
+    for (i, prompt) in prompts.iter().enumerate() {
+        let n = prompt.given.len();
+        let beyond = |c: &Option<u32>| c.is_some_and(|c| c as usize >= cfg.codes.codebook_size);
+        if (n != 0 && n != n_codes) || prompt.given.iter().any(beyond) {
+            return Err(Error::Input(format!(
+                "prompt {i} gives {n} codes for a picture of {n_codes} from a codebook of {}",
+                cfg.codes.codebook_size
+            )));
+        }
+        if let Some(id) = prompt
+            .text
+            .iter()
+            .find(|id| **id as usize >= cfg.vocab_size)
+        {
+            return Err(Error::Input(format!(
+                "prompt {i} holds word {id}, which must be below the vocabulary's {}",
+                cfg.vocab_size
+            )));
+        }
+        if prompt.text.len() > cfg.max_len {
+            return Err(Error::Input(format!(
+                "prompt {i} has {} words; max_len is {}",
+                prompt.text.len(),
+                cfg.max_len
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the model says beside what it says without text.
+struct Artist<'m> {
+    decoder: Decoder<'m>,
+    picker: Picker,
+    options: &'m DrawOptions,
+    n_codes: usize,
+    codebook_size: usize,
+    /// Entries of the code table: begin and mask.
+    marks: (u32, u32),
+}
+
+/// One picture in the making, code by code.
+struct Canvas {
+    lane: Lane,
+    logits: Vec<f32>,
+    /// The same without text, where there is guidance.
+    free: Option<(Lane, Vec<f32>)>,
+    key: Key,
+    out: Drawn,
+}
+
+impl<'m> Artist<'m> {
+    fn new(model: &'m Model, options: &'m DrawOptions) -> Self {
+        let codes = &model.config().codes;
+        let choice = GenerateOptions {
+            temperature: options.temperature,
+            top_k: options.top_k,
+            top_p: options.top_p,
+            ..GenerateOptions::default()
+        };
+        Self {
+            decoder: Decoder::new(model),
+            picker: Picker::new(&choice, codes.codebook_size),
+            options,
+            n_codes: codes.n_codes(),
+            codebook_size: codes.codebook_size,
+            marks: (codes.begin(), codes.mask()),
+        }
+    }
+
+    fn key(&self, prompt: usize) -> Key {
+        let stream = self.options.streams.get(prompt).copied().unwrap_or(0);
+        Key::new(self.options.seed).child("draw").at(stream)
+    }
+
+    fn guides(&self) -> bool {
+        self.options.guidance != 1.0 && self.options.guidance_until > 0.0
+    }
+
+    fn one_by_one(
+        &self,
+        prompts: &[DrawPrompt],
+        on_codes: &mut dyn FnMut(usize, &[u32]),
+    ) -> Result<Vec<Drawn>> {
+        let mut canvases = Vec::with_capacity(prompts.len());
+        for (i, prompt) in prompts.iter().enumerate() {
+            canvases.push(self.blank(i, &prompt.text)?);
+        }
+        for place in 0..self.n_codes {
+            for (i, (canvas, prompt)) in canvases.iter_mut().zip(prompts).enumerate() {
+                let given = prompt.given.get(place).copied().flatten();
+                self.paint(canvas, place, given);
+                on_codes(i, &canvas.out.codes);
+            }
+            if place + 1 < self.n_codes {
+                self.advance(&mut canvases, place + 1)?;
+            }
+        }
+        Ok(canvases.into_iter().map(|canvas| canvas.out).collect())
+    }
+
+    /// Reads a prompt, with and without its text.
+    fn blank(&self, index: usize, text: &[u32]) -> Result<Canvas> {
+        let read = |source: &[u32]| {
+            let prompt = Prompt {
+                source: source.to_vec(),
+                ..Prompt::default()
+            };
+            self.decoder
+                .read(Writes::Codes, &prompt, &[self.marks.0], self.n_codes, 1)
+        };
+        let (lane, logits) = read(text)?;
+        Ok(Canvas {
+            lane,
+            logits,
+            free: match self.guides() {
+                true => Some(read(&[])?),
+                false => None,
+            },
+            key: self.key(index),
+            out: Drawn::default(),
+        })
+    }
+
+    /// Chooses the code of a place, or takes the given one.
+    fn paint(&self, canvas: &mut Canvas, place: usize, given: Option<u32>) {
+        let code = given.unwrap_or_else(|| {
+            let guided = self.is_guided(place, self.n_codes);
+            let free = canvas.free.as_ref().filter(|_| guided);
+            let logits = self.guide(&canvas.logits, free.map(|(_, logits)| logits.as_slice()));
+            let mut stream = canvas.key.at(place as u64).stream();
+            let code = self.choose(&logits, &mut stream);
+            canvas.out.logprob +=
+                f64::from(canvas.logits[code as usize]) - log_sum_exp(&canvas.logits);
+            code
+        });
+        canvas.out.codes.push(code);
+    }
+
+    /// Whether choice `i` of `n` is within the share that is guided.
+    fn is_guided(&self, i: usize, n: usize) -> bool {
+        (i as f64) < self.options.guidance_until * n as f64
+    }
+
+    fn guide(&self, told: &[f32], free: Option<&[f32]>) -> Vec<f32> {
+        let Some(free) = free else {
+            return told.to_vec();
+        };
+        let scale = self.options.guidance as f32;
+        let pairs = told.iter().zip(free);
+        pairs
+            .map(|(told, free)| free + scale * (told - free))
+            .collect()
+    }
+
+    fn choose(&self, logits: &[f32], stream: &mut Stream) -> u32 {
+        // No code is banned, so there is always one.
+        self.picker
+            .pick(logits, &[], stream)
+            .map_or(0, |(code, _)| code)
+    }
+
+    /// Adds the last code to every lane.
+    fn advance(&self, canvases: &mut [Canvas], next: usize) -> Result<()> {
+        let last: Vec<u32> = canvases
+            .iter()
+            .filter_map(|canvas| canvas.out.codes.last().copied())
+            .collect();
+        // The lanes without text are left behind once guidance ends.
+        let goes_on = self.is_guided(next, self.n_codes);
+        let (mut lanes, mut tokens, mut sinks) = (Vec::new(), Vec::new(), Vec::new());
+        for (canvas, &code) in canvases.iter_mut().zip(&last) {
+            lanes.push(&mut canvas.lane);
+            sinks.push(&mut canvas.logits);
+            tokens.push(code);
+            if let Some((lane, logits)) = canvas.free.as_mut().filter(|_| goes_on) {
+                lanes.push(lane);
+                sinks.push(logits);
+                tokens.push(code);
+            }
+        }
+        let logits = self.decoder.step_of(Writes::Codes, &mut lanes, &tokens)?;
+        for (sink, logits) in sinks
+            .iter_mut()
+            .zip(logits.chunks_exact(self.codebook_size))
+        {
+            sink.copy_from_slice(logits);
+        }
+        Ok(())
+    }
+
+    /// Tells every hidden code at every step and keeps the surest.
+    fn in_parallel(
+        &self,
+        index: usize,
+        prompt: &DrawPrompt,
+        on_codes: &mut dyn FnMut(usize, &[u32]),
+    ) -> Result<Drawn> {
+        let mask = self.marks.1;
+        let given = |place: usize| prompt.given.get(place).copied().flatten();
+        let mut out = Drawn {
+            codes: (0..self.n_codes)
+                .map(|p| given(p).unwrap_or(mask))
+                .collect(),
+            logprob: 0.0,
+        };
+        let key = self.key(index);
+        let n_free = out.codes.iter().filter(|c| **c == mask).count();
+        for step in 1..=self.options.steps {
+            let hidden: Vec<usize> = (0..self.n_codes)
+                .filter(|&p| out.codes[p] == mask)
+                .collect();
+            if hidden.is_empty() {
+                break;
+            }
+            let done = step as f64 / self.options.steps as f64;
+            let left =
+                (n_free as f64 * (std::f64::consts::FRAC_PI_2 * done).cos()).floor() as usize;
+            // Every step tells at least one, the last one all.
+            let n_kept = hidden.len() - left.min(hidden.len() - 1) * usize::from(done < 1.0);
+            let guided = self.is_guided(step - 1, self.options.steps);
+            let told = self.tell(&out.codes, &prompt.text)?;
+            let free = match self.guides() && guided {
+                true => Some(self.tell(&out.codes, &[])?),
+                false => None,
+            };
+            let mut found = Vec::with_capacity(hidden.len());
+            for &place in &hidden {
+                let row = place * self.codebook_size..(place + 1) * self.codebook_size;
+                let own = &told[row.clone()];
+                let logits = self.guide(own, free.as_ref().map(|f| &f[row]));
+                let mut stream = key.at(step as u64).at(place as u64).stream();
+                let code = self.choose(&logits, &mut stream);
+                let sure = f64::from(logits[code as usize]) - log_sum_exp(&logits);
+                let noise = -(-stream.f64().max(1e-300).ln()).max(1e-300).ln();
+                let spread = self.options.choice_temperature * (1.0 - done);
+                let spread = if self.options.temperature > 0.0 {
+                    spread
+                } else {
+                    0.0
+                };
+                let logprob = f64::from(own[code as usize]) - log_sum_exp(own);
+                found.push((sure + spread * noise, place, code, logprob));
+            }
+            found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            for &(_, place, code, logprob) in &found[..n_kept] {
+                out.codes[place] = code;
+                out.logprob += logprob;
+            }
+            on_codes(index, &out.codes);
+        }
+        Ok(out)
+    }
+
+    /// Logits of every place of a picture of which some codes are hidden, `[n_codes, k]`.
+    fn tell(&self, codes: &[u32], text: &[u32]) -> Result<Vec<f32>> {
+        let row = |segment: u32| {
+            move |(position, &token): (usize, &u32)| Row {
+                token: Some(token),
+                position: position as u32,
+                segment,
+            }
+        };
+        let picture = codes.iter().enumerate().map(row(SEGMENT_CODE_READ));
+        let words = text.iter().enumerate().map(row(SEGMENT_SOURCE));
+        let rows: Vec<Row> = picture.chain(words).collect();
+        self.decoder.tell_codes(&rows, codes.len())
+    }
+}

@@ -1,0 +1,294 @@
+//! Drawing: what is cached, batched, given and guided.
+
+use m6_model::{
+    CodesConfig, DrawMethod, DrawOptions, DrawPrompt, ForwardOptions, Model, ModelConfig,
+    ModelInput, PatchConfig, PatchKind, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_SOURCE,
+    draw,
+};
+use m6_nn::tolerance::{LOGITS_F32, assert_close};
+
+const GRID: usize = 3;
+const N: usize = GRID * GRID;
+const K: usize = 20;
+
+fn model() -> Model {
+    let cfg = ModelConfig {
+        vocab_size: 30,
+        d_model: 32,
+        n_layers: 2,
+        n_heads: 2,
+        d_ff: 48,
+        max_len: 12,
+        dropout: 0.0,
+        patches: PatchConfig {
+            kind: PatchKind::Linear,
+            grid: 2,
+            image_side: 8,
+            ..PatchConfig::default()
+        },
+        codes: CodesConfig {
+            codebook_size: K,
+            grid: GRID,
+        },
+        ..ModelConfig::default()
+    };
+    let model = Model::new(&cfg, 7).expect("valid");
+    // Fresh weights say nearly the same everywhere; these have opinions.
+    for param in model.params() {
+        let louder = (param.var().as_tensor() * 6.0).expect("numbers").detach();
+        if param.shape().len() > 1 {
+            param.var().set(&louder).expect("same shape");
+        }
+    }
+    model
+}
+
+fn prompt(text: &[u32]) -> DrawPrompt {
+    DrawPrompt {
+        text: text.to_vec(),
+        given: Vec::new(),
+    }
+}
+
+fn sampled(method: DrawMethod) -> DrawOptions {
+    DrawOptions {
+        method,
+        guidance: 2.5,
+        temperature: 1.0,
+        top_k: 12,
+        steps: 4,
+        seed: 3,
+        ..DrawOptions::default()
+    }
+}
+
+fn drawn(model: &Model, prompts: &[DrawPrompt], options: &DrawOptions) -> Vec<(Vec<u32>, f64)> {
+    let made = draw(model, prompts, options, &mut |_, _| {}).expect("draws");
+    made.into_iter().map(|d| (d.codes, d.logprob)).collect()
+}
+
+/// Logits of the whole sequence at once, by the kernels of training, at the written codes.
+fn uncached(model: &Model, text: &[u32], codes: &[u32]) -> Vec<Vec<f32>> {
+    let begin = K as u32;
+    let written: Vec<u32> = [begin].iter().chain(&codes[..N - 1]).copied().collect();
+    let tokens: Vec<u32> = text.iter().chain(&written).copied().collect();
+    let positions: Vec<u32> = (0..text.len() as u32).chain(0..N as u32).collect();
+    let n_text = text.len();
+    let segments: Vec<u32> = (0..tokens.len())
+        .map(|i| {
+            if i < n_text {
+                SEGMENT_SOURCE
+            } else {
+                SEGMENT_CODE_WRITTEN
+            }
+        })
+        .collect();
+    let input = ModelInput {
+        tokens: &tokens,
+        positions: &positions,
+        segments: &segments,
+        prefixes: &[[0, n_text as u32]],
+        targets: &[[0, n_text as u32, tokens.len() as u32]],
+        ..ModelInput::default()
+    };
+    let states = model
+        .hidden(&input, &ForwardOptions::default())
+        .expect("fits");
+    let head = model
+        .params()
+        .get("code_head.weight")
+        .expect("there")
+        .tensor();
+    let logits = states
+        .matmul(&head.t().expect("two dimensions"))
+        .expect("fits");
+    logits
+        .to_vec2::<f32>()
+        .expect("two dimensions")
+        .split_off(n_text)
+}
+
+#[test]
+fn the_cache_says_what_the_whole_sequence_says() {
+    let model = model();
+    let text = [5, 6, 7];
+    let (codes, logprob) = drawn(&model, &[prompt(&text)], &DrawOptions::default()).remove(0);
+    let rows = uncached(&model, &text, &codes);
+    let mut sum = 0.0;
+    for (place, row) in rows.iter().enumerate() {
+        let wide: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+        let best = (0..K)
+            .max_by(|a, b| wide[*a].total_cmp(&wide[*b]))
+            .expect("codes");
+        assert_eq!(best as u32, codes[place], "place {place}");
+        sum += wide[best] - wide.iter().map(|v| v.exp()).sum::<f64>().ln();
+    }
+    assert_close("logprob", &[logprob], &[sum], LOGITS_F32);
+}
+
+#[test]
+fn a_prompt_gives_in_company_what_it_gives_alone() {
+    let model = model();
+    let prompts = [prompt(&[5, 6, 7]), prompt(&[9]), prompt(&[])];
+    for method in [DrawMethod::Ar, DrawMethod::Parallel] {
+        let options = sampled(method);
+        let together = drawn(&model, &prompts, &options);
+        for (i, p) in prompts.iter().enumerate() {
+            assert_eq!(
+                drawn(&model, std::slice::from_ref(p), &options)[0],
+                together[i]
+            );
+        }
+        assert_ne!(together[0].0, together[1].0);
+        let other = DrawOptions { seed: 4, ..options };
+        assert_ne!(drawn(&model, &prompts, &other)[0].0, together[0].0);
+    }
+}
+
+#[test]
+fn guidance_of_one_is_none_and_more_moves_away_from_silence() {
+    let model = model();
+    let text = [prompt(&[5, 6, 7])];
+    let plain = drawn(&model, &text, &DrawOptions::default());
+    let none = DrawOptions {
+        guidance: 4.0,
+        guidance_until: 0.0,
+        ..DrawOptions::default()
+    };
+    assert_eq!(drawn(&model, &text, &none), plain);
+    let silent = DrawOptions {
+        guidance: 0.0,
+        ..DrawOptions::default()
+    };
+    let free = drawn(&model, &[prompt(&[])], &DrawOptions::default());
+    assert_eq!(
+        drawn(&model, &text, &silent)[0].0,
+        free[0].0,
+        "guidance 0 ignores the text"
+    );
+    let strong = DrawOptions {
+        guidance: 8.0,
+        ..DrawOptions::default()
+    };
+    assert_ne!(drawn(&model, &text, &strong)[0].0, plain[0].0);
+}
+
+#[test]
+fn given_codes_stay_and_the_others_are_drawn() {
+    let model = model();
+    let mut wanted = prompt(&[5, 6]);
+    wanted.given = (0..N)
+        .map(|p| (p % 3 != 1).then_some((p + 2) as u32))
+        .collect();
+    for method in [DrawMethod::Ar, DrawMethod::Parallel] {
+        let (codes, logprob) = drawn(&model, &[wanted.clone()], &sampled(method)).remove(0);
+        for (place, code) in codes.iter().enumerate() {
+            assert!((*code as usize) < K);
+            assert!(
+                wanted.given[place].is_none_or(|given| given == *code),
+                "place {place}"
+            );
+        }
+        assert!(logprob < 0.0);
+        let all = DrawPrompt {
+            given: codes.iter().map(|c| Some(*c)).collect(),
+            ..wanted.clone()
+        };
+        assert_eq!(drawn(&model, &[all], &sampled(method))[0], (codes, 0.0));
+    }
+}
+
+#[test]
+fn parallel_decoding_takes_its_steps_and_no_more() {
+    let model = model();
+    for steps in [1, 3, 4, 50] {
+        let options = DrawOptions {
+            steps,
+            ..sampled(DrawMethod::Parallel)
+        };
+        let mut hidden = Vec::new();
+        let mask = K as u32 + 1;
+        draw(&model, &[prompt(&[5])], &options, &mut |_, codes| {
+            hidden.push(codes.iter().filter(|c| **c == mask).count());
+        })
+        .expect("draws");
+        assert!(
+            hidden.len() <= steps && hidden.last() == Some(&0),
+            "{hidden:?}"
+        );
+        assert!(hidden.windows(2).all(|w| w[1] < w[0]), "{hidden:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let model = model();
+    let refused = |prompt: DrawPrompt, options: DrawOptions| {
+        draw(&model, &[prompt], &options, &mut |_, _| {})
+            .expect_err("refused")
+            .to_string()
+    };
+    let plain = DrawOptions::default;
+    assert!(refused(prompt(&[1; 13]), plain()).contains("max_len is 12"));
+    assert!(refused(prompt(&[30]), plain()).contains("30"));
+    let few = DrawPrompt {
+        given: vec![None; 4],
+        ..prompt(&[1])
+    };
+    assert!(refused(few, plain()).contains("gives 4 codes"));
+    let beyond = DrawPrompt {
+        given: vec![Some(K as u32); N],
+        ..prompt(&[1])
+    };
+    assert!(refused(beyond, plain()).contains("codebook of 20"));
+    let nan = DrawOptions {
+        guidance: f64::NAN,
+        top_p: 0.0,
+        steps: 0,
+        ..plain()
+    };
+    let text = refused(prompt(&[1]), nan);
+    assert!(
+        ["guidance", "top_p", "steps"]
+            .iter()
+            .all(|word| text.contains(word)),
+        "{text}"
+    );
+    let wordless = Model::new(
+        &ModelConfig {
+            codes: CodesConfig::default(),
+            ..model.config().clone()
+        },
+        1,
+    )
+    .expect("valid");
+    assert!(draw(&wordless, &[prompt(&[1])], &plain(), &mut |_, _| {}).is_err());
+}
+
+#[test]
+fn words_and_codes_of_one_batch_have_the_losses_they_have_alone() {
+    let model = model();
+    let (text, codes) = ([5u32, 6, 7], [3u32, 4, 21, 6, 7, 8, 9, 10, 11]);
+    let both: Vec<u32> = codes.iter().chain(&text).copied().collect();
+    let positions: Vec<u32> = (0..9).chain(0..3).collect();
+    let segments: Vec<u32> = [SEGMENT_CODE_READ; 9].into_iter().chain([2; 3]).collect();
+    let loss = |at: &[u32], labels: &[u32]| {
+        let input = ModelInput {
+            tokens: &both,
+            positions: &positions,
+            segments: &segments,
+            prefixes: &[[0, 9]],
+            targets: &[[0, 9, 12]],
+            loss_at: at,
+            labels,
+            ..ModelInput::default()
+        };
+        model
+            .forward(&input, &ForwardOptions::default())
+            .expect("fits")
+            .nll
+    };
+    let mixed = loss(&[2, 9, 10, 11], &[19, 6, 7, 1]);
+    assert_eq!(mixed[..1], loss(&[2], &[19]));
+    assert_eq!(mixed[1..], loss(&[9, 10, 11], &[6, 7, 1]));
+}

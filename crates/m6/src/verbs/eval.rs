@@ -1,0 +1,178 @@
+//! `m6 eval image`: what drawn pictures show, read from their pixels.
+
+use super::common as shared;
+use super::draw::{self, Rerank, Studio};
+use crate::cli::{Common, EvalImageArgs, EvalVerb};
+use crate::error::{Failure, OrFail, Result};
+use crate::out::Terminal;
+use m6_image::{Limits, Rgb8};
+use m6_store::atomic::DirCommit;
+use m6_world::{Accuracy, Split, Wanted, World, judge_measured, measure, wanted};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+
+/// Side of the world's own pictures when no model draws them, in pixels.
+const TRUTH_SIDE: usize = 64;
+
+/// A picture and what it should show.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Case {
+    /// Picture file inside its folder.
+    file: String,
+    /// The prompt, for people.
+    #[serde(default)]
+    prompt: String,
+    /// The groups that it asks for.
+    wanted: Vec<Wanted>,
+}
+
+/// Runs the verb.
+pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
+    let EvalVerb::Image(args) = verb;
+    let (cases, pictures) = match (&args.measure, &args.prompts) {
+        (Some(dir), Some(prompts)) => read(dir, prompts)?,
+        _ if args.world => world(args, common, terminal)?,
+        _ => {
+            return Err(Failure::usage("nothing to measure")
+                .hint("--model DIR --world, or --measure DIR --prompts FILE"));
+        }
+    };
+    if let Some(out) = &args.out {
+        write(out, &cases, &pictures)?;
+    }
+    let scores = scores(&cases, &pictures);
+    if terminal.json() {
+        terminal.object(&scores);
+        return Ok(());
+    }
+    terminal.data(&format!("{:10} {:>8} {:>8}\n", "", "drawn", "shuffled"));
+    for name in ["color", "shape", "count", "position", "all"] {
+        let share = |v: &Value| 100.0 * v[name].as_f64().unwrap_or(f64::NAN);
+        let (own, other) = (share(&scores), share(&scores["control"]["shuffled"]));
+        terminal.data(&format!("{name:10} {own:7.1}% {other:7.1}%\n"));
+    }
+    Ok(())
+}
+
+/// Accuracies of pictures against their own prompts and, as a control, against the next picture's.
+fn scores(cases: &[Case], pictures: &[Rgb8]) -> Value {
+    let measured: Vec<_> = pictures.par_iter().map(measure).collect();
+    let against = |shift: usize| {
+        let mut accuracy = Accuracy::default();
+        for (i, found) in measured.iter().enumerate() {
+            let case = &cases[(i + shift) % cases.len()];
+            accuracy.add(&judge_measured(found, &case.wanted));
+        }
+        shares(&accuracy)
+    };
+    let mut scores = against(0);
+    scores["n"] = json!(cases.len());
+    scores["control"] = json!({"shuffled": against(1)});
+    scores
+}
+
+/// Shares by attribute, as `--json` and the report have them.
+fn shares(accuracy: &Accuracy) -> Value {
+    json!({
+        "color": accuracy.color(), "shape": accuracy.shape(), "count": accuracy.count(),
+        "position": accuracy.position(), "all": accuracy.all(),
+    })
+}
+
+/// Prompts of unseen combinations, drawn by the model or, without one, by the world itself.
+fn world(
+    args: &EvalImageArgs,
+    common: &Common,
+    terminal: &Terminal,
+) -> Result<(Vec<Case>, Vec<Rgb8>)> {
+    let world = World::new(common.seed.unwrap_or(1), TRUTH_SIDE);
+    let cases: Vec<Case> = (0..args.n)
+        .map(|i| Case {
+            file: format!("{i:05}.png"),
+            prompt: world.captions(Split::HeldOut, i as u64).swap_remove(0),
+            wanted: wanted(&world.scene(Split::HeldOut, i as u64)),
+        })
+        .collect();
+    let Some(model) = &args.model else {
+        let draw = |i| world.picture(Split::HeldOut, i as u64).image;
+        return Ok((cases, (0..args.n).into_par_iter().map(draw).collect()));
+    };
+    let studio = Studio::open(model, args.vqgan.as_deref(), terminal)?;
+    let texts: Vec<String> = cases.iter().map(|case| case.prompt.clone()).collect();
+    let prompts = draw::prompts(&texts, &[], &studio.model.model, &studio.model.tokenizer)?;
+    let rerank = match args.best_of {
+        1 => Rerank::None,
+        _ => Rerank::of(&args.how.rerank, &studio.model),
+    };
+    let mut bar = terminal.progress((args.n * args.best_of) as u64, "draw");
+    let seed = common.seed.unwrap_or(1);
+    let (mut pictures, mut n) = (Vec::new(), 0);
+    for part in prompts.chunks(args.how.batch.max(1)) {
+        let first = seed.wrapping_add((n * args.best_of) as u64);
+        let drawn = studio.draw(
+            part,
+            args.best_of,
+            first,
+            args.how.batch,
+            &draw::options(&args.how),
+            rerank,
+            &mut |_, _| {},
+        )?;
+        for best in drawn.chunks(args.best_of) {
+            let side = studio.side();
+            pictures.push(Rgb8::from_chw(side, side, &best[0].pixels).or_usage()?);
+        }
+        n += part.len();
+        bar.at((n * args.best_of) as u64, "");
+    }
+    bar.finish();
+    Ok((cases, pictures))
+}
+
+fn read(dir: &Path, prompts: &Path) -> Result<(Vec<Case>, Vec<Rgb8>)> {
+    let mut cases: Vec<Case> = Vec::new();
+    for (i, line) in shared::lines(prompts)?.enumerate() {
+        let case = serde_json::from_str(&line?).map_err(|error| {
+            Failure::data(format!("{}, line {}: {error}", prompts.display(), i + 1)).hint(
+                "a line holds {\"file\",\"wanted\":[{\"shape\",\"color\",\"count\",\"position\"}]}",
+            )
+        })?;
+        cases.push(case);
+    }
+    if cases.is_empty() {
+        return Err(Failure::usage(format!("{} is empty", prompts.display())));
+    }
+    let picture = |case: &Case| {
+        let path = dir.join(&case.file);
+        let bytes = std::fs::read(&path)
+            .map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?;
+        m6_image::decode(&bytes, &Limits::default())
+            .map_err(|e| Failure::data(format!("{}: {e}", path.display())))
+    };
+    let pictures = cases.iter().map(picture).collect::<Result<_>>()?;
+    Ok((cases, pictures))
+}
+
+fn write(out: &Path, cases: &[Case], pictures: &[Rgb8]) -> Result<()> {
+    let commit = DirCommit::begin(out).or_usage()?;
+    let put = |name: &str, bytes: &[u8]| -> Result<()> {
+        let mut file = commit.file(name).or_usage()?;
+        file.write_all(bytes).or_usage()?;
+        file.finish().or_usage()
+    };
+    let mut lines = String::new();
+    for (case, picture) in cases.iter().zip(pictures) {
+        let png = m6_image::encode_png(picture, &[("Prompt", &case.prompt)]).or_usage()?;
+        put(&case.file, &png)?;
+        lines.push_str(&serde_json::to_string(case).or_usage()?);
+        lines.push('\n');
+    }
+    put("prompts.jsonl", lines.as_bytes())?;
+    let shown = &pictures[..pictures.len().min(128)];
+    let grid = m6_image::grid(shown, 16, 2);
+    put("grid.png", &m6_image::encode_png(&grid, &[]).or_usage()?)?;
+    commit.commit().or_usage()
+}

@@ -218,7 +218,9 @@ impl ModelInput<'_> {
         for i in 0..m {
             check_below("loss position", i, self.loss_at[i], self.tokens.len())?;
             let most = match self.segments.get(self.loss_at[i] as usize) {
-                Some(&segment) if is_code(segment) => cfg.codes.codebook_size,
+                Some(&segment) if is_code(segment) && !cfg.codes.is_none() => {
+                    cfg.codes.codebook_size
+                }
                 _ => cfg.vocab_size,
             };
             check_below("label", i, self.labels[i], most)?;

@@ -38,21 +38,25 @@ fn prompts(cfg: &ModelConfig) -> Vec<Prompt> {
             pictures: picture(cfg, 0),
             source: vec![],
             target: vec![],
+            ..Prompt::default()
         },
         Prompt {
             pictures: vec![],
             source: vec![5, 6, 7],
             target: vec![8],
+            ..Prompt::default()
         },
         Prompt {
             pictures: vec![],
             source: vec![],
             target: vec![9, 10],
+            ..Prompt::default()
         },
         Prompt {
             pictures: two,
             source: vec![11],
             target: vec![],
+            ..Prompt::default()
         },
         Prompt::default(),
     ]

@@ -189,7 +189,7 @@ pub enum VqganVerb {
         /// Pictures.
         #[command(flatten)]
         pictures: PictureArgs,
-        /// Where to: `grid.png` and a picture each.
+        /// Where to: `grid.png`, `figures.json`, and `pictures/` with one each.
         #[command(flatten)]
         out: OutDir,
     },

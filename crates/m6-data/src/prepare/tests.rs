@@ -209,7 +209,8 @@ fn the_sample_world_feeds_every_task() {
     let summary = prepare(&config, &tokenizer, None, &out, false, &mut |_| {}).expect("prepares");
     let report = &summary.sources[0];
     assert_eq!((report.records, report.images), (24, 24));
-    assert_eq!(report.tasks.len(), crate::tasks::NAMES.len());
+    // Every task but the three over image codes, which need a coder.
+    assert_eq!(report.tasks.len(), crate::tasks::NAMES.len() - 3);
     for (task, rows) in &report.tasks {
         assert!(rows.splits["train"].rows > 0, "{task}");
     }
@@ -322,4 +323,73 @@ fn the_small_real_sources_prepare_and_load() {
     let rows = loader.next_rows(&mut Default::default(), 24);
     let batch = loader.batch(&rows).expect("a batch");
     assert!(!batch.picture_at.is_empty() && batch.labels.len() > 1000);
+}
+
+#[test]
+fn a_coder_gives_every_picture_its_codes_and_is_kept_with_the_data() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("out");
+    let config = DataConfig {
+        sources: vec![SourceConfig {
+            name: "world".to_string(),
+            n: 300,
+            held_out: 0.1,
+            tasks: ["text_to_image", "masked_image", "codes_to_text"]
+                .map(|task| (task.to_string(), 1.0))
+                .into(),
+            ..SourceConfig::default()
+        }],
+        image_side: 16,
+        grid: 2,
+        row_len: 96,
+        ..DataConfig::default()
+    };
+    // The code of a quarter is its first red level.
+    let encode = |pixels: &[u8]| {
+        let code = |picture: &[u8], at: usize| u16::from(picture[at]);
+        let of = |picture: &[u8]| [0, 8, 128, 136].map(|at| code(picture, at));
+        Ok(pixels.chunks_exact(768).flat_map(of).collect())
+    };
+    let coder = PictureCoder {
+        id: "hash".to_string(),
+        codebook_size: 256,
+        grid: 2,
+        files: vec![("config.json".to_string(), b"{}".to_vec())],
+        encode: &encode,
+    };
+    let made = prepare(
+        &config,
+        &tokenizer(),
+        Some(&coder),
+        &out,
+        false,
+        &mut |_| {},
+    );
+    let summary = made.expect("prepares");
+    assert_eq!(summary.config.codes.n_codes(), 4);
+    assert!(out.join("vqgan/config.json").is_file());
+    let loader = crate::Loader::open(&out, &crate::LoaderConfig::default(), crate::Split::Train)
+        .expect("opens");
+    let rows = loader.next_rows(&mut crate::Cursor::default(), 12);
+    let batch = loader.batch(&rows).expect("loads");
+    assert!(batch.segments.contains(&3) && batch.segments.contains(&4));
+    let set = crate::PictureSet::open(&out, crate::Split::Train).expect("opens");
+    assert_eq!(
+        set.len() as u64,
+        summary.sources[0].images - summary.sources[0].held_out
+    );
+    let refused = PictureCoder {
+        encode: &|_| Ok(vec![1, 2, 3]),
+        ..coder
+    };
+    let error = prepare(
+        &config,
+        &tokenizer(),
+        Some(&refused),
+        &dir.path().join("no"),
+        false,
+        &mut |_| {},
+    )
+    .expect_err("too few codes");
+    assert!(error.to_string().contains("3 codes for"), "{error}");
 }

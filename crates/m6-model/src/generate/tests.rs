@@ -77,6 +77,7 @@ fn prompt() -> Prompt {
         pictures,
         source: vec![7, 8, 9],
         target: vec![11],
+        ..Prompt::default()
     }
 }
 

@@ -120,6 +120,22 @@ pub fn model(dropout: f32) -> Model {
     Model::new(&model_config(dropout), 1).unwrap()
 }
 
+/// A model with a patch network whose features can be compared.
+pub fn resnet_model() -> Model {
+    let config = ModelConfig {
+        patches: PatchConfig {
+            kind: PatchKind::Resnet,
+            grid: GRID,
+            image_side: IMAGE_SIDE,
+            widths: vec![8, 16, 16, 16],
+            blocks: vec![0, 1, 0, 0],
+            ..PatchConfig::default()
+        },
+        ..model_config(0.0)
+    };
+    Model::new(&config, 2).unwrap()
+}
+
 /// A short run without evaluation and with only the last checkpoint.
 pub fn small_train() -> TrainConfig {
     TrainConfig {

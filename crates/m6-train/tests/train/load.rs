@@ -48,7 +48,8 @@ fn run_checkpoint_and_export_give_the_same_model() {
     assert!(from_run == weights(&out));
     assert!(from_run != weights(&fixture::checkpoint(&run, 2)));
     let loaded = load_model(&out).unwrap();
-    assert_eq!(loaded.config.tasks, fixture::task_names());
+    // The tasks over image codes had nothing to learn from.
+    assert_eq!(loaded.config.tasks, fixture::task_names()[..5]);
     assert_eq!(
         loaded.tokenizer.vocab_size(),
         loaded.config.model.vocab_size

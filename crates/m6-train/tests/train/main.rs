@@ -7,3 +7,4 @@ mod fixture;
 mod folder;
 mod guard;
 mod load;
+mod vqgan;

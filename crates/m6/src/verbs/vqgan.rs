@@ -226,11 +226,14 @@ fn reconstruct(
         file.finish().or_usage()
     };
     put("grid.png", &grid(side, &originals, &rebuilt)?)?;
+    let mut taken = BTreeMap::new();
     for (picture, bytes) in pictures.found.iter().zip(&rebuilt) {
-        let name = picture.id.replace(['/', '\\'], "_");
         let image = Rgb8::from_chw(side, side, bytes).or_usage()?;
         let png = m6_image::encode_png(&image, &[("Source", &picture.id)]).or_usage()?;
-        put(&format!("{name}.png"), &png)?;
+        put(
+            &format!("pictures/{}.png", free_name(&picture.id, &mut taken)),
+            &png,
+        )?;
     }
     put(
         "figures.json",
@@ -250,6 +253,17 @@ fn reconstruct(
         ));
     }
     pictures.verdict()
+}
+
+/// A file name of an id that no picture before has: a second `a` becomes `a-2`.
+fn free_name(id: &str, taken: &mut BTreeMap<String, usize>) -> String {
+    let mut name = id.replace(['/', '\\'], "_");
+    while let Some(n) = taken.get_mut(&name) {
+        *n += 1;
+        name = format!("{name}-{n}");
+    }
+    taken.insert(name.clone(), 1);
+    name
 }
 
 /// Rows of pictures, each with its reconstructions below it, as PNG.

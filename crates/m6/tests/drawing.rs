@@ -1,0 +1,374 @@
+//! Pictures to codes and words to pictures, through the built binary on a small piece of the sample world.
+
+mod support;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use support::{failed_with, keys, last_json, run, sets, stdout_of};
+
+const DATA: [&str; 5] = [
+    "data.sources.world.n=60",
+    "data.sources.world.held_out=0.2",
+    "data.image_side=32",
+    "data.grid=4",
+    "data.sources.world.tasks={text_to_image=2.0, masked_image=1.0, codes_to_text=1.0}",
+];
+const VQGAN: [&str; 9] = [
+    "vqgan.image_side=32",
+    "vqgan.ch=8",
+    "vqgan.ch_mult=[1,1,2]",
+    "vqgan.norm_groups=4",
+    "vqgan.codebook_size=32",
+    "train.steps=4",
+    "train.rows_per_batch=4",
+    "train.warmup_steps=1",
+    "adversary.disc_ch=8",
+];
+const MODEL: [&str; 9] = [
+    "model.patches.image_side=32",
+    "model.patches.grid=4",
+    "model.n_layers=1",
+    "model.d_model=32",
+    "model.patches.widths=[8,8,8]",
+    "model.patches.blocks=[0,0,0]",
+    "train.steps=4",
+    "train.warmup_steps=1",
+    "train.sample_every=0",
+];
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn path(&self, name: &str) -> String {
+        self.folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("UTF-8")
+            .to_string()
+    }
+}
+
+fn m6(args: &[&str], settings: &[&[&str]]) -> std::process::Output {
+    let settings: Vec<&str> = settings.concat();
+    let mut all = args.to_vec();
+    all.extend(sets(&settings));
+    run(&all)
+}
+
+/// A trained VQGAN and a model that draws with it; trained too little to draw anything, which these tests do not ask.
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let world = World {
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        let [pictures, vqgan, data, model] =
+            ["pictures", "vqgan", "data", "model"].map(|n| world.path(n));
+        stdout_of(&m6(
+            &["prepare", "m6-nano", "--out", &pictures, "-q"],
+            &[&DATA],
+        ));
+        let args = [
+            "vqgan", "train", "vqgan-64", "--data", &pictures, "--out", &vqgan, "-q", "--json",
+        ];
+        let done = last_json(&m6(&args, &[&VQGAN]));
+        assert!(
+            done["eval"]["psnr"].as_f64().is_some_and(|v| v > 0.0),
+            "{done}"
+        );
+        assert!(Path::new(&vqgan).join("samples").is_dir());
+        let codes = format!("data.codes.vqgan={vqgan}");
+        stdout_of(&m6(
+            &["prepare", "m6-nano", "--out", &data, "-q"],
+            &[&DATA, &[&codes]],
+        ));
+        let args = [
+            "pretrain", "m6-nano", "--data", &data, "--out", &model, "-q", "--json",
+        ];
+        let done = last_json(&m6(&args, &[&DATA, &MODEL, &[&codes]]));
+        for task in ["text_to_image", "masked_image", "codes_to_text"] {
+            assert!(
+                done["eval"][task].as_f64().is_some_and(f64::is_finite),
+                "{done}"
+            );
+        }
+        world
+    })
+}
+
+fn draw(out: &str, more: &[&str]) -> Vec<Value> {
+    let model = world().path("model");
+    let mut args = vec![
+        "generate", "image", "--model", &model, "--out", out, "--json",
+    ];
+    args.extend(more);
+    let text = stdout_of(&run(&args));
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+fn bytes(out: &str, line: &Value) -> Vec<u8> {
+    std::fs::read(Path::new(out).join(line["file"].as_str().expect("a name"))).expect("written")
+}
+
+#[test]
+fn reconstruction_has_its_figures_and_encode_its_codes() {
+    let (vqgan, out) = (world().path("vqgan"), world().path("rebuilt"));
+    let drawn = world().path("of-truth");
+    stdout_of(&run(&[
+        "eval", "image", "--world", "--n", "6", "--out", &drawn,
+    ]));
+    let args = [
+        "vqgan",
+        "reconstruct",
+        "--model",
+        &vqgan,
+        "--images",
+        &drawn,
+        "--out",
+        &out,
+        "--json",
+    ];
+    let row = last_json(&run(&args));
+    for key in ["n", "psnr", "ssim", "codebook_usage", "perplexity"] {
+        assert!(row.get(key).is_some(), "{key} is not in {row}");
+    }
+    // The folder holds a picture called grid as well, which the grid must not take the place of.
+    for name in [
+        "grid.png",
+        "figures.json",
+        "pictures/grid.png",
+        "pictures/00005.png",
+    ] {
+        assert!(Path::new(&out).join(name).is_file(), "{name}");
+    }
+    let picture = format!("{drawn}/00000.png");
+    let row = last_json(&run(&[
+        "vqgan", "encode", "--model", &vqgan, "--image", &picture, "--json",
+    ]));
+    assert_eq!(keys(&row), ["codes", "grid", "id"]);
+    assert_eq!(row["codes"].as_array().map(Vec::len), Some(64));
+}
+
+#[test]
+fn the_same_seed_draws_the_same_bytes_and_each_picture_its_own() {
+    let (a, b) = (world().path("a"), world().path("b"));
+    let how = [
+        "--prompt",
+        "左边有一个红色圆形",
+        "--n",
+        "3",
+        "--seed",
+        "5",
+        "--threads",
+    ];
+    let first = draw(&a, &[&how[..], &["2"]].concat());
+    let again = draw(&b, &[&how[..], &["1", "--batch", "2"]].concat());
+    assert_eq!(first.len(), 3);
+    assert_eq!(
+        keys(&first[0]),
+        ["file", "logprob", "prompt", "rerank", "seed"]
+    );
+    for (x, y) in first.iter().zip(&again) {
+        assert_eq!(x, y);
+        assert!(bytes(&a, x) == bytes(&b, y));
+    }
+    let score = |line: &Value| line["rerank"].as_f64().expect("ranked by codes_to_text");
+    assert!(score(&first[0]) >= score(&first[1]) && score(&first[1]) >= score(&first[2]));
+    let alone = world().path("alone");
+    let seed = first[2]["seed"].to_string();
+    let one = draw(&alone, &["--prompt", "左边有一个红色圆形", "--seed", &seed]);
+    assert_eq!(
+        one[0]["logprob"], first[2]["logprob"],
+        "a picture is drawn again by its own seed"
+    );
+    let png = bytes(&a, &first[0]);
+    assert!(png.windows(6).any(|w| w == b"Prompt") && png.windows(4).any(|w| w == b"Seed"));
+    for name in ["grid.png", "pictures.jsonl"] {
+        assert!(Path::new(&a).join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn inpainting_keeps_every_code_outside_of_the_mask() {
+    let truth = world().path("truth");
+    stdout_of(&run(&[
+        "eval", "image", "--world", "--n", "1", "--out", &truth,
+    ]));
+    let picture = format!("{truth}/00000.png");
+    let mask = |name: &str, white: fn(usize) -> bool| -> PathBuf {
+        let data = (0..32 * 32)
+            .flat_map(|i| [if white(i % 32) { 255 } else { 0 }; 3])
+            .collect();
+        let image = m6_image::Rgb8::from_hwc(32, 32, data).expect("fits");
+        let path = world().folder.path().join(name);
+        let png = m6_image::encode_png(&image, &[]).expect("encodes");
+        m6_store::atomic::write_file(&path, &png).expect("written");
+        path
+    };
+    let right = mask("right.png", |x| x >= 16);
+    let vqgan = world().path("vqgan");
+    let own = last_json(&run(&[
+        "vqgan", "encode", "--model", &vqgan, "--image", &picture, "--json",
+    ]));
+    for method in ["ar", "parallel"] {
+        let out = world().path(&format!("inpainted-{method}"));
+        let how = [
+            "--prompt",
+            "右边有两棵绿色的树",
+            "--inpaint",
+            &picture,
+            "--mask",
+            right.to_str().expect("UTF-8"),
+            "--decode",
+            method,
+            "--steps",
+            "4",
+            "--progress-images",
+            "2",
+        ];
+        draw(&out, &how);
+        let line =
+            std::fs::read_to_string(Path::new(&out).join("pictures.jsonl")).expect("written");
+        let line: Value = serde_json::from_str(line.trim()).expect("JSON");
+        for place in (0..64).filter(|p| p % 8 < 4) {
+            assert_eq!(
+                line["codes"][place], own["codes"][place],
+                "{method}: place {place}"
+            );
+        }
+        assert!(Path::new(&out).join("progress/0002.png").is_file());
+    }
+    let model = world().path("model");
+    for (name, white) in [
+        ("all.png", (|_| true) as fn(usize) -> bool),
+        ("none.png", |_| false),
+    ] {
+        let mask = mask(name, white);
+        let out = world().path("never");
+        let output = run(&[
+            "generate",
+            "image",
+            "--model",
+            &model,
+            "--prompt",
+            "树",
+            "--inpaint",
+            &picture,
+            "--mask",
+            mask.to_str().expect("UTF-8"),
+            "--out",
+            &out,
+        ]);
+        let text = failed_with(&output, 2);
+        assert!(text.contains("of the 64 codes"), "{text}");
+        assert!(!Path::new(&out).exists());
+    }
+}
+
+#[test]
+fn measuring_knows_the_truth_and_reads_back_what_it_wrote() {
+    let out = world().path("measured");
+    let truth = last_json(&run(&[
+        "eval", "image", "--world", "--n", "60", "--json", "--out", &out,
+    ]));
+    for key in ["color", "shape", "count", "position", "all"] {
+        let (own, shuffled) = (&truth[key], &truth["control"]["shuffled"][key]);
+        assert!(own.as_f64().is_some_and(|v| v > 0.97), "{key} {own}");
+        assert!(
+            shuffled.as_f64().is_some_and(|v| v < 0.5),
+            "{key} {shuffled}"
+        );
+    }
+    let prompts = format!("{out}/prompts.jsonl");
+    let again = last_json(&run(&[
+        "eval",
+        "image",
+        "--measure",
+        &out,
+        "--prompts",
+        &prompts,
+        "--json",
+    ]));
+    assert_eq!(again, truth);
+    let model = world().path("model");
+    let row = last_json(&run(&[
+        "eval",
+        "image",
+        "--model",
+        &model,
+        "--world",
+        "--n",
+        "3",
+        "--best-of",
+        "2",
+        "--json",
+    ]));
+    assert_eq!(
+        keys(&row),
+        ["all", "color", "control", "count", "n", "position", "shape"]
+    );
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused_with_a_reason() {
+    let (model, vqgan, data) = (
+        world().path("model"),
+        world().path("vqgan"),
+        world().path("data"),
+    );
+    let out = world().path("refused");
+    let refused = |more: &[&str], code: i32, word: &str| {
+        let mut args = vec!["generate", "image", "--model", &model, "--out", &out];
+        args.extend(more);
+        let text = failed_with(&run(&args), code);
+        assert!(text.contains(word), "{word} is not in {text}");
+        assert!(!Path::new(&out).exists());
+    };
+    let long = "红".repeat(500);
+    refused(&[], 2, "no prompt");
+    refused(&["--prompt", ""], 2, "no character");
+    refused(
+        &[
+            "--prompt",
+            "\u{7}\u{0}\u{1b}"
+                .trim_matches('\0')
+                .replace('\0', "")
+                .as_str(),
+        ],
+        2,
+        "no character",
+    );
+    refused(&["--prompt", &long], 2, "tokens, the model reads at most");
+    refused(&["--prompt", "树", "--guidance", "nan"], 2, "guidance");
+    let text = world().folder.path().join("text.png");
+    m6_store::atomic::write_file(&text, b"no picture").expect("written");
+    refused(
+        &["--prompt", "树", "--prime", text.to_str().expect("UTF-8")],
+        3,
+        "text.png",
+    );
+    // Another codebook than the model learned.
+    let other = world().path("other");
+    let pictures = world().path("pictures");
+    stdout_of(&m6(
+        &[
+            "vqgan", "train", "vqgan-64", "--data", &pictures, "--out", &other, "-q", "--seed", "9",
+        ],
+        &[&VQGAN],
+    ));
+    refused(&["--prompt", "树", "--vqgan", &other], 3, "another hash");
+    let output = run(&[
+        "generate", "image", "--model", &vqgan, "--prompt", "树", "--out", &out,
+    ]);
+    failed_with(&output, 3);
+    let output = run(&[
+        "vqgan", "train", "vqgan-64", "--data", &data, "--out", &other, "-q",
+    ]);
+    assert!(failed_with(&output, 2).contains("--resume"));
+}

@@ -20,12 +20,12 @@ pub struct VqganConfig {
     pub image_side: usize,
     /// Channels at full size. Default 32.
     pub ch: usize,
-    /// Channels of each level as multiples of `ch`; each level but the first halves the side. Default [1, 2, 2, 4] (f8).
+    /// Channels of each level as multiples of `ch`; each level but the first halves the side. Default `[1, 2, 2, 4]` (f8).
     pub ch_mult: Vec<usize>,
     /// Residual blocks of an encoder level; a decoder level has one more. Default 1.
     pub n_res_blocks: usize,
     /// Sides of the feature maps at which every residual block is followed by attention; the middle always has it.
-    /// Default [8].
+    /// Default `[8]`.
     pub attn_sides: Vec<usize>,
     /// Channels between encoder and quantiser. Default 64.
     pub z_channels: usize,

@@ -270,28 +270,8 @@ fn cases() -> Vec<Case> {
         conv("conv 7x7 stride 2", 3, 2, 3, [9, 8], 7, 2, 3),
         conv("conv 1x1 on many tiny pictures", 5, 4, 70, [2, 1], 1, 1, 0),
         conv("conv 3x3 without padding", 2, 3, 2, [5, 5], 3, 1, 0),
-        Case {
-            name: "group_norm_silu",
-            shapes: vec![("x", vec![2, 6, 5, 9]), ("w", vec![6]), ("b", vec![6])],
-            fused: Box::new(|x, p| {
-                ops::group_norm_silu(x, p.get("w").unwrap(), p.get("b").unwrap(), 3, 1e-5)
-            }),
-            composed: Box::new(|x, p| {
-                let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
-                composed2d::group_norm(x, &w, &b, 3, 1e-5, true)
-            }),
-        },
-        Case {
-            name: "group_norm",
-            shapes: vec![("x", vec![2, 6, 5, 9]), ("w", vec![6]), ("b", vec![6])],
-            fused: Box::new(|x, p| {
-                ops::group_norm(x, p.get("w").unwrap(), p.get("b").unwrap(), 2, 1e-5)
-            }),
-            composed: Box::new(|x, p| {
-                let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
-                composed2d::group_norm(x, &w, &b, 2, 1e-5, false)
-            }),
-        },
+        norm("group_norm_silu", 3, true),
+        norm("group_norm", 2, false),
         map("relu", ops::relu, composed2d::relu),
         map(
             "max_pool2d",
@@ -306,6 +286,25 @@ fn cases() -> Vec<Case> {
         map("nchw_to_rows", ops::nchw_to_rows, composed2d::nchw_to_rows),
         map("up2", ops::up2, composed2d::up2),
     ]
+}
+
+/// Group normalisation of six channels.
+fn norm(name: &'static str, n_groups: usize, silu: bool) -> Case {
+    let fused = match silu {
+        true => ops::group_norm_silu,
+        false => ops::group_norm,
+    };
+    Case {
+        name,
+        shapes: vec![("x", vec![2, 6, 5, 9]), ("w", vec![6]), ("b", vec![6])],
+        fused: Box::new(move |x, p| {
+            fused(x, p.get("w").unwrap(), p.get("b").unwrap(), n_groups, 1e-5)
+        }),
+        composed: Box::new(move |x, p| {
+            let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
+            composed2d::group_norm(x, &w, &b, n_groups, 1e-5, silu)
+        }),
+    }
 }
 
 fn map(

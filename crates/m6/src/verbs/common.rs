@@ -5,9 +5,10 @@ use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_data::DataConfig;
 use m6_image::{Fit, Limits};
+use m6_store::atomic::DirCommit;
 use m6_text::train::WordPieceTrainer;
 use m6_train::{Error, ErrorKind, LoadedModel};
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 /// Lines of a text file; errors name the file and the line.
@@ -223,6 +224,13 @@ pub fn check_out(out: &Path, may_be_full: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Writes one file of a folder in the making.
+pub fn put(commit: &DirCommit, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut file = commit.file(name).or_usage()?;
+    file.write_all(bytes).or_usage()?;
+    file.finish().or_usage()
 }
 
 /// Bytes with a unit.

@@ -12,7 +12,6 @@ use m6_text::Tokenizer;
 use m6_train::LoadedModel;
 use m6_train::vqgan::LoadedVqgan;
 use serde_json::json;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// What draws: a model, the VQGAN of its codes, and how.
@@ -231,7 +230,7 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
             ("Settings", &settings.to_string()),
             ("Software", concat!("m6 ", env!("CARGO_PKG_VERSION"))),
         ];
-        put(
+        shared::put(
             &commit,
             &file,
             &m6_image::encode_png(&image, &about).or_usage()?,
@@ -248,13 +247,13 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         cells.len().isqrt().max(4)
     };
     let grid = m6_image::grid(&cells, columns.min(16), 2);
-    put(
+    shared::put(
         &commit,
         "grid.png",
         &m6_image::encode_png(&grid, &[]).or_usage()?,
     )?;
     let jsonl: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    put(&commit, "pictures.jsonl", jsonl.as_bytes())?;
+    shared::put(&commit, "pictures.jsonl", jsonl.as_bytes())?;
     commit.commit().or_usage()?;
     for line in &mut lines {
         if terminal.json() {
@@ -271,12 +270,6 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         }
     }
     Ok(())
-}
-
-fn put(commit: &DirCommit, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut file = commit.file(name).or_usage()?;
-    file.write_all(bytes).or_usage()?;
-    file.finish().or_usage()
 }
 
 fn texts(args: &DrawArgs) -> Result<Vec<String>> {
@@ -458,7 +451,7 @@ impl<'a> Frames<'a> {
         let pixels = self.studio.vqgan.vqgan.decode(&whole).or_usage()?;
         let image = Rgb8::from_chw(config.image_side, config.image_side, &pixels).or_usage()?;
         let name = format!("progress/{:04}.png", self.n_seen);
-        put(
+        shared::put(
             self.commit,
             &name,
             &m6_image::encode_png(&image, &[]).or_usage()?,

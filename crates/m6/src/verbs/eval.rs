@@ -11,7 +11,6 @@ use m6_world::{Accuracy, Split, Wanted, World, judge_measured, measure, wanted};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
 
 /// Side of the world's own pictures when no model draws them, in pixels.
@@ -158,11 +157,7 @@ fn read(dir: &Path, prompts: &Path) -> Result<(Vec<Case>, Vec<Rgb8>)> {
 
 fn write(out: &Path, cases: &[Case], pictures: &[Rgb8]) -> Result<()> {
     let commit = DirCommit::begin(out).or_usage()?;
-    let put = |name: &str, bytes: &[u8]| -> Result<()> {
-        let mut file = commit.file(name).or_usage()?;
-        file.write_all(bytes).or_usage()?;
-        file.finish().or_usage()
-    };
+    let put = |name: &str, bytes: &[u8]| shared::put(&commit, name, bytes);
     let mut lines = String::new();
     for (case, picture) in cases.iter().zip(pictures) {
         let png = m6_image::encode_png(picture, &[("Prompt", &case.prompt)]).or_usage()?;

@@ -14,7 +14,6 @@ use m6_train::{Observer, StepReport};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Pictures in a row of a grid, and the gap between them in pixels.
@@ -220,11 +219,7 @@ fn reconstruct(
         false => DirCommit::begin(&out.out),
     };
     let commit = commit.or_usage()?;
-    let put = |name: &str, bytes: &[u8]| -> Result<()> {
-        let mut file = commit.file(name).or_usage()?;
-        file.write_all(bytes).or_usage()?;
-        file.finish().or_usage()
-    };
+    let put = |name: &str, bytes: &[u8]| shared::put(&commit, name, bytes);
     put("grid.png", &grid(side, &originals, &rebuilt)?)?;
     let mut taken = BTreeMap::new();
     for (picture, bytes) in pictures.found.iter().zip(&rebuilt) {

@@ -12,6 +12,7 @@ mod ema;
 mod error;
 mod evaluate;
 mod export;
+mod init;
 mod load;
 mod metrics;
 mod prefetch;

@@ -6,6 +6,7 @@ use crate::checkpoint::{
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{HeldOut, evaluate};
+use crate::init::Start;
 use crate::metrics::{MetricsLog, StepReport};
 use crate::prefetch::{self, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
@@ -34,6 +35,8 @@ pub struct PretrainSpec<'a> {
     pub mixture: &'a LoaderConfig,
     /// Weights of the patch network in torchvision's names (safetensors), loaded before the first update.
     pub patch_weights: Option<&'a Path>,
+    /// A run, checkpoint or exported model whose weights the first update begins from; the vocabulary must be the data's.
+    pub init_model: Option<&'a Path>,
     /// The run folder.
     pub run_dir: &'a Path,
     /// Go on with the run in the folder, or start it when there is none.
@@ -149,12 +152,17 @@ impl<'a> Run<'a> {
         };
         let folder = RunFolder::open(spec.run_dir, mode)?;
         let patch_weights = spec.patch_weights.map(read).transpose()?;
-        let mut state = first_state(spec, data, patch_weights.as_deref());
+        let start = spec.init_model.map(Start::read).transpose()?;
+        let mut state = first_state(spec, data, patch_weights.as_deref(), start.as_ref());
         let resumed = folder.newest()?;
         if let Some(resumed) = &resumed {
             check_same_run(resumed, &state)?;
         }
         let model = Model::new(spec.model_cfg, spec.train_cfg.seed)?;
+        if let (None, Some(start)) = (&resumed, &start) {
+            let fresh = start.take_over(&model, &data.tokenizer)?;
+            tracing::info!("begun anew, whole or in part: {}", fresh.join(", "));
+        }
         if let (None, Some(path), Some(bytes)) = (&resumed, spec.patch_weights, &patch_weights) {
             let unused = model.load_patch_network(bytes);
             let unused = unused.map_err(|error| Error::damaged(path, error))?;
@@ -344,13 +352,18 @@ fn first_state(
     spec: &PretrainSpec<'_>,
     data: &DataSet,
     patch_weights: Option<&[u8]>,
+    start: Option<&Start>,
 ) -> TrainState {
-    let settings = json!({
+    let mut settings = json!({
         "model": spec.model_cfg,
         "train": spec.train_cfg.identity(),
         "mixture": {"weights": spec.mixture.weights, "tasks": spec.mixture.tasks, "options": spec.mixture.options},
         "patch_weights": patch_weights.map(hash_bytes),
     });
+    // Left out where there is none, so that runs from before this setting go on.
+    if let Some(start) = start {
+        settings["init_model"] = start.identity().into();
+    }
     TrainState {
         format_version: CHECKPOINT_VERSION,
         step: 0,

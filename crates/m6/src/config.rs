@@ -10,14 +10,16 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Presets by name; each is a whole configuration a file can extend.
-pub const PRESETS: [(&str, &str); 10] = [
+pub const PRESETS: [(&str, &str); 12] = [
     ("m6-nano", include_str!("../presets/m6-nano.toml")),
     ("m6-demo", include_str!("../presets/m6-demo.toml")),
+    ("m6-demo-draw", include_str!("../presets/m6-demo-draw.toml")),
     ("m6-tiny", include_str!("../presets/m6-tiny.toml")),
     ("m6-small", include_str!("../presets/m6-small.toml")),
     ("m6-base", include_str!("../presets/m6-base.toml")),
     ("m6-10b", include_str!("../presets/m6-10b.toml")),
     ("m6-100b", include_str!("../presets/m6-100b.toml")),
+    ("vqgan-demo", include_str!("../presets/vqgan-demo.toml")),
     ("vqgan-64", include_str!("../presets/vqgan-64.toml")),
     ("vqgan-256", include_str!("../presets/vqgan-256.toml")),
     ("vqgan-512", include_str!("../presets/vqgan-512.toml")),
@@ -51,6 +53,9 @@ impl Default for TokenizerConfig {
 pub struct InitConfig {
     /// Weights of the patch network in torchvision's names (safetensors of its ResNet-50, say); empty draws them.
     pub patch_weights: String,
+    /// A run, checkpoint or exported model to go on from (finetuning): its weights, not its optimizer; the data must have been prepared
+    /// with its vocabulary. Empty begins with random weights.
+    pub model: String,
 }
 
 /// What the run shows of itself while training.

@@ -16,11 +16,12 @@ pub use perceptual::Perceptual;
 use crate::error::{Error, Result};
 use layers::{Builder, Conv, rows_to_nchw};
 use m6_nn::glue::view;
-use m6_nn::{Device, Params, Tensor, ops};
+use m6_nn::{Device, Param, Params, Tensor, ops};
 use m6_store::rng::Key;
 use nets::{Decoder, Encoder, PatchGan};
 use quantize::{Quantized, Quantizer};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// Pictures that are encoded or decoded at once.
 const CHUNK: usize = 32;
@@ -116,6 +117,20 @@ impl Vqgan {
     /// All parameters and the state of the codebook, under the names of taming-transformers.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// Names of the filters and matrices between picture and code, for an optimizer that treats them apart: all but the codebook and the
+    /// convolutions that read and write pixels.
+    pub fn hidden_matrices(&self) -> BTreeSet<String> {
+        let outer = [
+            "encoder.conv_in.weight",
+            "decoder.conv_out.weight",
+            "quantize.embedding.weight",
+        ];
+        let hidden =
+            |p: &&Param| p.is_trainable() && p.shape().len() >= 2 && !outer.contains(&p.name());
+        let names = self.params.iter().filter(hidden);
+        names.map(|p| p.name().to_owned()).collect()
     }
 
     /// Loads weights from safetensors bytes with the names of taming-transformers. The state that only training reads may be missing,

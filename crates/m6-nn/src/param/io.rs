@@ -18,6 +18,8 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Tensors whose shape differs, each with both shapes.
     pub wrong_shape: Vec<String>,
+    /// Tables of which only the rows that both have were taken; empty unless asked for.
+    pub partly: Vec<String>,
 }
 
 impl LoadReport {
@@ -118,6 +120,16 @@ impl Params {
     /// With `strict`, anything that does not fit is an error and no parameter changes; otherwise what fits is loaded and the report
     /// names the rest. Damaged bytes are an error either way.
     pub fn load_safetensors(&self, bytes: &[u8], strict: bool) -> Result<LoadReport> {
+        self.load(bytes, strict, false)
+    }
+
+    /// As [`Params::load_safetensors`] without `strict`, for a model that goes on from another one: a table (two dimensions) with
+    /// more or fewer rows takes those that both have.
+    pub fn start_from_safetensors(&self, bytes: &[u8]) -> Result<LoadReport> {
+        self.load(bytes, false, true)
+    }
+
+    fn load(&self, bytes: &[u8], strict: bool, partly: bool) -> Result<LoadReport> {
         let file = parse(bytes)?;
         let mut report = LoadReport::default();
         let mut loads: Vec<(&Param, Tensor)> = Vec::new();
@@ -128,6 +140,11 @@ impl Params {
                 continue;
             }
             let view = file.tensor(param.name())?;
+            if partly && let Some(table) = shared_rows(&view, param)? {
+                report.partly.push(param.name().to_owned());
+                loads.push((param, table));
+                continue;
+            }
             if view.shape() != param.shape() {
                 let text = format!(
                     "{} (file {:?}, model {:?})",
@@ -157,6 +174,23 @@ impl Params {
         }
         Ok(report)
     }
+}
+
+/// The parameter's table with the rows of the file's in place of its own, where only the number of rows differs.
+fn shared_rows(view: &TensorView<'_>, param: &Param) -> Result<Option<Tensor>> {
+    let (&[theirs, cols], &[ours, width]) = (view.shape(), param.shape()) else {
+        return Ok(None);
+    };
+    if theirs == ours || cols != width {
+        return Ok(None);
+    }
+    let own = param.var().as_detached_tensor();
+    let found = read(view, own.dtype(), param.name())?.to_device(own.device())?;
+    let table = match theirs < ours {
+        true => Tensor::cat(&[&found, &own.narrow(0, theirs, ours - theirs)?], 0)?,
+        false => found.narrow(0, 0, ours)?.contiguous()?,
+    };
+    Ok(Some(table))
 }
 
 #[cfg(test)]
@@ -212,6 +246,43 @@ mod tests {
             (vec!["absent".to_owned()], vec!["extra".to_owned()])
         );
         assert_eq!(values(&model, "same"), [1.0]);
+    }
+
+    #[test]
+    fn a_table_with_other_rows_takes_those_that_both_have_when_asked() {
+        let table = |rows: usize, value: f32| {
+            let mut params = Params::new();
+            let tensor = Tensor::full(value, (rows, 2), &Device::Cpu).unwrap();
+            params
+                .insert(Param::new("t", &tensor, true).unwrap())
+                .unwrap();
+            params
+        };
+        let rows = |params: &Params| params.get("t").unwrap().var().to_vec2::<f32>().unwrap();
+        let two = table(2, 1.0).to_safetensors().unwrap();
+        let longer = table(3, 0.0);
+        assert_eq!(
+            longer
+                .load_safetensors(&two, false)
+                .unwrap()
+                .wrong_shape
+                .len(),
+            1
+        );
+        let report = longer.start_from_safetensors(&two).unwrap();
+        assert_eq!(
+            (report.partly, report.wrong_shape.len()),
+            (vec!["t".to_owned()], 0)
+        );
+        assert_eq!(rows(&longer), [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]);
+        let shorter = table(1, 0.0);
+        shorter.start_from_safetensors(&two).unwrap();
+        assert_eq!(rows(&shorter), [[1.0, 1.0]]);
+        let wide = params(&[("t", &[0.0])]);
+        assert_eq!(
+            wide.start_from_safetensors(&two).unwrap().wrong_shape.len(),
+            1
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use config::AdversaryConfig;
 pub use evaluate::{Rebuilt, rebuild};
 
 use crate::checkpoint::{CHECKPOINT_VERSION, TrainState};
-use crate::config::{OptimizerKind, TrainConfig};
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::metrics::{MetricsLog, StepReport};
 use crate::resume::{OpenMode, RunFolder, check_same_run};
@@ -85,10 +85,8 @@ fn check(spec: &VqganSpec<'_>) -> Result<()> {
     problems.extend(spec.adversary.validate());
     let train = spec.train_cfg;
     problems.extend(train.validate().into_iter().map(|p| format!("train.{p}")));
-    if train.optimizer == OptimizerKind::Muon || train.ema > 0.0 || train.accum > 1 {
-        problems.push(
-            "train.optimizer = muon, train.ema and train.accum are not offered for a VQGAN".into(),
-        );
+    if train.ema > 0.0 || train.accum > 1 {
+        problems.push("train.ema and train.accum are not offered for a VQGAN".into());
     }
     match problems.is_empty() {
         true => Ok(()),

@@ -1,7 +1,7 @@
 //! One update of a VQGAN: autoencoder, codebook, discriminator.
 
 use super::config::AdversaryConfig;
-use crate::config::TrainConfig;
+use crate::config::{OptimizerKind, TrainConfig};
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
 use crate::step::clip_factor;
@@ -51,10 +51,14 @@ impl VqganTrainer {
             weight_decay: train.weight_decay,
             momentum: train.momentum,
         };
-        let none = BTreeSet::new();
+        let muon = match train.optimizer {
+            OptimizerKind::AdamW => BTreeSet::new(),
+            OptimizerKind::Muon => vqgan.hidden_matrices(),
+        };
         Ok(Self {
-            optimizer: Optimizer::new(vqgan.params(), config, &none),
-            disc_optimizer: Optimizer::new(discriminator.params(), config, &none),
+            optimizer: Optimizer::new(vqgan.params(), config, &muon),
+            // The adversary stays with AdamW, whose steps follow the size of its gradient (ours).
+            disc_optimizer: Optimizer::new(discriminator.params(), config, &BTreeSet::new()),
             vqgan,
             discriminator,
             perceptual,

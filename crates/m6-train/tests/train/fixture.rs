@@ -189,17 +189,18 @@ impl Watch for Stop {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Ways {
+struct Ways<'a> {
     resume: bool,
     overwrite: bool,
     dropout: f32,
+    init: Option<&'a Path>,
 }
 
 fn start<O: Watch>(
     data: &Path,
     dir: &Path,
     config: &TrainConfig,
-    ways: Ways,
+    ways: Ways<'_>,
     observer: &mut O,
 ) -> Result<Outcome> {
     let never = AtomicBool::new(false);
@@ -207,6 +208,7 @@ fn start<O: Watch>(
     let spec = PretrainSpec {
         mixture: &m6_data::LoaderConfig::default(),
         patch_weights: None,
+        init_model: ways.init,
         model_cfg: &model_cfg,
         train_cfg: config,
         data_dir: data,
@@ -244,11 +246,27 @@ pub fn resume<O: Watch>(dir: &Path, config: &TrainConfig, observer: &mut O) -> R
         config,
         Ways {
             resume: true,
-            overwrite: false,
             dropout: 0.1,
+            ..Ways::default()
         },
         observer,
     )
+}
+
+/// A run without dropout that begins from the weights of another one, or goes on.
+pub fn run_from<O: Watch>(
+    from: &Path,
+    dir: &Path,
+    config: &TrainConfig,
+    resume: bool,
+    observer: &mut O,
+) -> Result<Outcome> {
+    let ways = Ways {
+        init: Some(from),
+        resume,
+        ..Ways::default()
+    };
+    start(data_dir(), dir, config, ways, observer)
 }
 
 pub fn resume_on(data: &Path, dir: &Path, config: &TrainConfig) -> Result<Outcome> {
@@ -258,8 +276,8 @@ pub fn resume_on(data: &Path, dir: &Path, config: &TrainConfig) -> Result<Outcom
         config,
         Ways {
             resume: true,
-            overwrite: false,
             dropout: 0.1,
+            ..Ways::default()
         },
         &mut Silent,
     )
@@ -271,9 +289,9 @@ pub fn overwrite(dir: &Path, config: &TrainConfig) -> Result<Outcome> {
         dir,
         config,
         Ways {
-            resume: false,
             overwrite: true,
             dropout: 0.1,
+            ..Ways::default()
         },
         &mut Silent,
     )

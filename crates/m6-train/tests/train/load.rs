@@ -156,3 +156,57 @@ fn edit_config(model: &Path, edit: impl FnOnce(&mut serde_json::Value)) {
     edit(&mut config);
     write_file(&path, config.to_string().as_bytes()).unwrap();
 }
+
+#[test]
+fn a_run_begins_from_the_weights_of_another_one_and_resumes_to_the_last_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = trained(dir.path(), 0.0);
+    let still = TrainConfig {
+        steps: 1,
+        lr: 1e-30,
+        warmup_steps: 0,
+        ..small_train()
+    };
+    let begun = dir.path().join("begun");
+    fixture::run_from(&first, &begun, &still, false, &mut Silent).unwrap();
+    assert!(weights(&begun) == weights(&first));
+    let config = TrainConfig {
+        steps: 4,
+        checkpoint_every: 2,
+        ..small_train()
+    };
+    let whole = dir.path().join("whole");
+    fixture::run_from(&first, &whole, &config, false, &mut Silent).unwrap();
+    let cut = dir.path().join("cut");
+    let mut stop = fixture::Stop::after(2);
+    fixture::run_from(&first, &cut, &config, false, &mut stop).unwrap();
+    fixture::run_from(&first, &cut, &config, true, &mut Silent).unwrap();
+    assert!(weights(&whole) == weights(&cut));
+    let other = fixture::run_from(&begun, &cut, &config, true, &mut Silent);
+    assert!(
+        weights(&begun) == weights(&first),
+        "the same weights are the same start"
+    );
+    other.unwrap();
+    let error = fixture::run_from(&whole, &cut, &config, true, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("init_model"), "{error}");
+}
+
+#[test]
+fn another_vocabulary_or_size_is_no_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = exported(dir.path());
+    let config = TrainConfig {
+        steps: 1,
+        ..small_train()
+    };
+    let tokenizer = out.join("tokenizer.json");
+    let text = std::fs::read_to_string(&tokenizer).unwrap();
+    let changed = text.replacen("\"[MASK]\"", "\"[MASKED]\"", 99);
+    assert!(changed != text);
+    write_file(&tokenizer, changed.as_bytes()).unwrap();
+    let run = dir.path().join("next");
+    let error = fixture::run_from(&out, &run, &config, false, &mut Silent).unwrap_err();
+    assert!(!error.to_string().is_empty());
+    assert!(!run.join("checkpoints").join("step-00000001").exists());
+}

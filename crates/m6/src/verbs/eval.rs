@@ -2,12 +2,12 @@
 
 use super::common as shared;
 use super::draw::{self, Rerank, Studio};
-use crate::cli::{Common, EvalImageArgs, EvalVerb};
+use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_image::{Limits, Rgb8};
 use m6_store::atomic::DirCommit;
-use m6_world::{Accuracy, Split, Wanted, World, judge_measured, measure, wanted};
+use m6_world::{Accuracy, Measured, Split, Wanted, World, judge_measured, measure, wanted};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ const TRUTH_SIDE: usize = 64;
 
 /// A picture and what it should show.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Case {
+pub struct Case {
     /// Picture file inside its folder.
-    file: String,
+    pub file: String,
     /// The prompt, for people.
     #[serde(default)]
-    prompt: String,
+    pub prompt: String,
     /// The groups that it asks for.
-    wanted: Vec<Wanted>,
+    pub wanted: Vec<Wanted>,
 }
 
 /// Runs the verb.
@@ -57,7 +57,7 @@ pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> 
 }
 
 /// Accuracies of pictures against their own prompts and, as a control, against the next picture's.
-fn scores(cases: &[Case], pictures: &[Rgb8]) -> Value {
+pub fn scores(cases: &[Case], pictures: &[Rgb8]) -> Value {
     let measured: Vec<_> = pictures.par_iter().map(measure).collect();
     let against = |shift: usize| {
         let mut accuracy = Accuracy::default();
@@ -71,6 +71,13 @@ fn scores(cases: &[Case], pictures: &[Rgb8]) -> Value {
     scores["n"] = json!(cases.len());
     scores["control"] = json!({"shuffled": against(1)});
     scores
+}
+
+/// Whether a picture shows everything its prompt asks for and nothing else.
+pub fn is_right(case: &Case, picture: &Rgb8) -> bool {
+    let mut accuracy = Accuracy::default();
+    accuracy.add(&judge_measured(&measure(picture), &case.wanted));
+    accuracy.all() == 1.0
 }
 
 /// Shares by attribute, as `--json` and the report have them.
@@ -87,48 +94,83 @@ fn world(
     common: &Common,
     terminal: &Terminal,
 ) -> Result<(Vec<Case>, Vec<Rgb8>)> {
-    let world = World::new(common.seed.unwrap_or(1), TRUTH_SIDE);
-    let cases: Vec<Case> = (0..args.n)
-        .map(|i| Case {
-            file: format!("{i:05}.png"),
-            prompt: world.captions(Split::HeldOut, i as u64).swap_remove(0),
-            wanted: wanted(&world.scene(Split::HeldOut, i as u64)),
-        })
-        .collect();
+    let seed = common.seed.unwrap_or(1);
+    let world = World::new(seed, TRUTH_SIDE);
+    let cases = unseen(&world, args.n);
     let Some(model) = &args.model else {
         let draw = |i| world.picture(Split::HeldOut, i as u64).image;
         return Ok((cases, (0..args.n).into_par_iter().map(draw).collect()));
     };
     let studio = Studio::open(model, args.vqgan.as_deref(), terminal)?;
+    let mut bar = terminal.progress((args.n * args.best_of) as u64, "draw");
+    let pictures = drawn(&studio, &cases, &args.how, args.best_of, seed, &mut |n| {
+        bar.at(n as u64, "");
+    })?;
+    bar.finish();
+    Ok((cases, pictures))
+}
+
+/// The first `n` held-out scenes of a world: pairs and counts that no training picture has.
+pub fn unseen(world: &World, n: usize) -> Vec<Case> {
+    let case = |i: usize| Case {
+        file: format!("{i:05}.png"),
+        prompt: world.captions(Split::HeldOut, i as u64).swap_remove(0),
+        wanted: wanted(&world.scene(Split::HeldOut, i as u64)),
+    };
+    (0..n).map(case).collect()
+}
+
+/// What right pictures of other prompts would get: the shares that knowing the world without the prompt gives.
+pub fn chance(world: &World, n: usize) -> Value {
+    let scenes: Vec<_> = (0..n as u64)
+        .map(|i| world.scene(Split::HeldOut, i))
+        .collect();
+    let mut accuracy = Accuracy::default();
+    for (i, scene) in scenes.iter().enumerate() {
+        let shown = Measured::of_scene(scene);
+        for other in scenes.iter().skip(i + 1) {
+            accuracy.add(&judge_measured(&shown, &wanted(other)));
+        }
+    }
+    shares(&accuracy)
+}
+
+/// The best of `best_of` pictures for every case; `progress` is told how many were drawn so far.
+pub fn drawn(
+    studio: &Studio,
+    cases: &[Case],
+    how: &DrawHow,
+    best_of: usize,
+    seed: u64,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Rgb8>> {
     let texts: Vec<String> = cases.iter().map(|case| case.prompt.clone()).collect();
     let prompts = draw::prompts(&texts, &[], &studio.model.model, &studio.model.tokenizer)?;
-    let rerank = match args.best_of {
+    let rerank = match best_of {
         1 => Rerank::None,
-        _ => Rerank::of(&args.how.rerank, &studio.model),
+        _ => Rerank::of(&how.rerank, &studio.model),
     };
-    let mut bar = terminal.progress((args.n * args.best_of) as u64, "draw");
-    let seed = common.seed.unwrap_or(1);
     let (mut pictures, mut n) = (Vec::new(), 0);
-    for part in prompts.chunks(args.how.batch.max(1)) {
-        let first = seed.wrapping_add((n * args.best_of) as u64);
+    for part in prompts.chunks(how.batch.max(1)) {
+        let first = seed.wrapping_add((n * best_of) as u64);
+        let options = draw::options(how);
         let drawn = studio.draw(
             part,
-            args.best_of,
+            best_of,
             first,
-            args.how.batch,
-            &draw::options(&args.how),
+            how.batch,
+            &options,
             rerank,
             &mut |_, _| {},
         )?;
-        for best in drawn.chunks(args.best_of) {
+        for best in drawn.chunks(best_of) {
             let side = studio.side();
             pictures.push(Rgb8::from_chw(side, side, &best[0].pixels).or_usage()?);
         }
         n += part.len();
-        bar.at((n * args.best_of) as u64, "");
+        progress(n * best_of);
     }
-    bar.finish();
-    Ok((cases, pictures))
+    Ok(pictures)
 }
 
 fn read(dir: &Path, prompts: &Path) -> Result<(Vec<Case>, Vec<Rgb8>)> {

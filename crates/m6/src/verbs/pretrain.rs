@@ -198,6 +198,7 @@ pub fn pretrain(
     let spec = PretrainSpec {
         mixture: &mixture,
         patch_weights: (!config.init.patch_weights.is_empty()).then_some(patch_weights),
+        init_model: (!config.init.model.is_empty()).then_some(Path::new(&config.init.model)),
         model_cfg: &config.model,
         train_cfg: &config.train,
         data_dir: job.data,

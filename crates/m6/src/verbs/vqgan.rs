@@ -1,7 +1,7 @@
 //! `m6 vqgan train|reconstruct|encode`.
 
 use super::common as shared;
-use super::pretrain::outcome_json;
+use super::pretrain::{Job, outcome_json};
 use crate::cli::{Common, OutDir, PictureArgs, PretrainArgs, VqganVerb};
 use crate::config;
 use crate::error::{Code, Failure, OrFail, Result};
@@ -10,11 +10,12 @@ use m6_image::{Fit, Rgb8};
 use m6_model::vqgan::Perceptual;
 use m6_store::atomic::{AppendLog, DirCommit, write_file};
 use m6_train::vqgan::{LoadedVqgan, VqganSpec};
-use m6_train::{Observer, StepReport};
+use m6_train::{Observer, Outcome, StepReport};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Pictures in a row of a grid, and the gap between them in pixels.
 const GRID: (usize, usize) = (16, 2);
@@ -55,29 +56,13 @@ fn train(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<()
         ));
         return Ok(());
     }
-    let stop = out::stop_flag();
-    let spec = VqganSpec {
-        vqgan_cfg: &config.vqgan,
-        adversary: &config.adversary,
-        train_cfg: &config.train,
-        data_dir: &args.data,
-        perceptual: perceptual(&config.adversary.perceptual, terminal)?,
-        run_dir: &args.out.out,
+    let job = Job {
+        data: &args.data,
+        out: &args.out.out,
         resume: args.resume,
         overwrite: args.out.overwrite,
-        stop: &stop,
-        config_toml: &loaded.text,
-        resolved_toml: &loaded.resolved,
     };
-    let mut watcher = Watcher {
-        terminal,
-        bar: terminal.progress(config.train.steps, "vqgan"),
-        log: None,
-        run: args.out.out.clone(),
-    };
-    let outcome = m6_train::vqgan::train_vqgan(spec, &mut watcher);
-    watcher.bar.finish();
-    let outcome = outcome.map_err(failed)?;
+    let outcome = train_in(&loaded, &job, &out::stop_flag(), terminal)?;
     if terminal.json() {
         terminal.object(&outcome_json(&outcome));
     }
@@ -95,6 +80,38 @@ fn train(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<()
         outcome.checkpoint.display()
     ));
     Ok(())
+}
+
+/// Trains; the run folder holds everything needed to go on.
+pub fn train_in(
+    loaded: &config::Loaded,
+    job: &Job<'_>,
+    stop: &AtomicBool,
+    terminal: &Terminal,
+) -> Result<Outcome> {
+    let config = &loaded.config;
+    let spec = VqganSpec {
+        vqgan_cfg: &config.vqgan,
+        adversary: &config.adversary,
+        train_cfg: &config.train,
+        data_dir: job.data,
+        perceptual: perceptual(&config.adversary.perceptual, terminal)?,
+        run_dir: job.out,
+        resume: job.resume,
+        overwrite: job.overwrite,
+        stop,
+        config_toml: &loaded.text,
+        resolved_toml: &loaded.resolved,
+    };
+    let mut watcher = Watcher {
+        terminal,
+        bar: terminal.progress(config.train.steps, "vqgan"),
+        log: None,
+        run: job.out.to_path_buf(),
+    };
+    let outcome = m6_train::vqgan::train_vqgan(spec, &mut watcher);
+    watcher.bar.finish();
+    outcome.map_err(failed)
 }
 
 fn failed(error: m6_train::Error) -> Failure {

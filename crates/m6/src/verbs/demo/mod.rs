@@ -1,6 +1,7 @@
 //! `m6 demo`: the whole path, small, on the built-in sample world. Its results are synthetic and called so.
 
 mod corpus;
+mod drawing;
 mod exam;
 mod page;
 
@@ -35,14 +36,14 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     m6_store::atomic::create_dir(&args.out).or_usage()?;
     m6_store::atomic::write_file(&args.out.join(MARKER), b"").or_usage()?;
     let (data, run_dir) = (args.out.join("data"), args.out.join("run"));
-    terminal.say("1/5 drawing the sample world as a piece of the web, and making a corpus of it");
+    terminal.say("1/6 drawing the sample world as a piece of the web, and making a corpus of it");
     let built = corpus::make(args, common, terminal)?;
-    terminal.say("2/5 training the vocabulary, laying out rows");
+    terminal.say("2/6 training the vocabulary, laying out rows");
     let summary = prepare::prepare(&loaded.config, &data, false, terminal)?;
     let mut loaded = loaded;
     pretrain::fit_to_data(&mut loaded.config, &data, terminal)?;
     loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
-    terminal.say("3/5 pretraining m6-nano on all tasks");
+    terminal.say("3/6 pretraining m6-nano on all tasks");
     let stop = out::stop_flag();
     let job = pretrain::Job {
         data: &data,
@@ -55,10 +56,14 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         return Err(Failure::new(Code::Interrupted, "interrupted")
             .hint("run `m6 demo` again; it starts afresh"));
     }
-    terminal.say("4/5 captions and answers for held-out pictures");
+    terminal.say("4/6 captions and answers for held-out pictures");
     let bundle = super::common::load_model(&run_dir, terminal)?;
     let exam = Exam::sit(&loaded, &bundle, if args.short { 40 } else { 200 })?;
-    terminal.say("5/5 writing the report");
+    terminal.say(
+        "5/6 learning to draw: a VQGAN, a short finetuning, and pictures of unseen combinations",
+    );
+    let drawn = drawing::make(args, common, &stop, terminal)?;
+    terminal.say("6/6 writing the report");
     let model_dir = outcome.checkpoint.clone();
     let page_path = args.out.join("report.html");
     let metrics = std::fs::read_to_string(run_dir.join("metrics.jsonl")).or_data()?;
@@ -70,11 +75,11 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         outcome: &outcome,
         metrics: &metrics,
     };
-    let html = page::write(&facts, &exam, &args.out);
+    let html = page::write(&facts, &exam, &drawn, &args.out);
     m6_store::atomic::write_file(&page_path, html.as_bytes()).or_usage()?;
     let row = json!({
         "seconds": started.elapsed().as_secs_f64(), "peak_rss_mb": m6_store::mem::peak_rss_mb(),
-        "loss": {"start": losses.0, "end": losses.1}, "vqa": exam.vqa, "caption": exam.caption,
+        "loss": {"start": losses.0, "end": losses.1}, "vqa": exam.vqa, "caption": exam.caption, "image": drawn.image,
         "model": model_dir, "report": page_path,
     });
     show(terminal, &row, &exam);
@@ -123,7 +128,10 @@ fn clear(args: &DemoArgs) -> Result<()> {
         return Err(Failure::usage(format!("{} is not empty", args.out.display())).hint(hint));
     }
     m6_store::atomic::sweep_stale(&args.out).or_usage()?;
-    for name in ["web", "corpus", "data", "run"] {
+    for name in ["web", "corpus", "data", "run"]
+        .into_iter()
+        .chain(drawing::FOLDERS)
+    {
         let path = args.out.join(name);
         if path.is_dir() {
             std::fs::remove_dir_all(&path).or_usage()?;
@@ -171,7 +179,7 @@ fn show(terminal: &Terminal, row: &Value, exam: &Exam) {
         v.as_f64()
             .map_or("-".to_string(), |v| format!("{:.1} %", 100.0 * v))
     };
-    let vqa = &row["vqa"];
+    let (vqa, image) = (&row["vqa"], &row["image"]);
     text.push_str(&format!(
         "loss {:.3} -> {:.3}\nanswers: detection {} relation {} color {} number {} overall {}; blind {}; overall on combinations seen in training {}\n",
         row["loss"]["start"].as_f64().unwrap_or(f64::NAN),
@@ -185,11 +193,19 @@ fn show(terminal: &Terminal, row: &Value, exam: &Exam) {
         percent(&vqa["seen_combinations"]["overall"]),
     ));
     text.push_str(&format!(
-        "captions: CIDEr {:.3}, shuffled {:.3}\n{:.0} s, peak {:.0} MB\nmodel  {}\nreport {}\n",
+        "captions: CIDEr {:.3}, shuffled {:.3}\ndrawn from words: color {} shape {} count {} position {}; chance {} {} {} {}\n{:.0} s, peak {:.0} MB\nmodel  {}\nreport {}\n",
         row["caption"]["cider"].as_f64().unwrap_or(f64::NAN),
         row["caption"]["cider_shuffled"]
             .as_f64()
             .unwrap_or(f64::NAN),
+        percent(&image["color"]),
+        percent(&image["shape"]),
+        percent(&image["count"]),
+        percent(&image["position"]),
+        percent(&image["chance"]["color"]),
+        percent(&image["chance"]["shape"]),
+        percent(&image["chance"]["count"]),
+        percent(&image["chance"]["position"]),
         row["seconds"].as_f64().unwrap_or(f64::NAN),
         row["peak_rss_mb"].as_f64().unwrap_or(f64::NAN),
         row["model"].as_str().unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! The demo's page.
 
+use super::drawing::Drawing;
 use super::exam::Exam;
 use crate::config::Loaded;
 use crate::report::{self, Report};
@@ -25,7 +26,7 @@ pub struct Facts<'a> {
 }
 
 /// The page as HTML.
-pub fn write(facts: &Facts<'_>, exam: &Exam, out: &Path) -> String {
+pub fn write(facts: &Facts<'_>, exam: &Exam, drawn: &Drawing, out: &Path) -> String {
     let counts = m6_model::count(&facts.loaded.config.model);
     let mut page = Report::new(
         "m6 demo",
@@ -39,6 +40,7 @@ pub fn write(facts: &Facts<'_>, exam: &Exam, out: &Path) -> String {
     page.text("Pairs of colour and shape, and counts in positions, that no training picture had. Truth first, then what the model said.");
     page.cards(&cards(exam));
     scores(&mut page, exam);
+    drawings(&mut page, drawn);
     corpus(&mut page, facts.built);
     page.section("Losses");
     page.curves(&report::loss_curves(facts.metrics));
@@ -52,7 +54,7 @@ pub fn write(facts: &Facts<'_>, exam: &Exam, out: &Path) -> String {
     run_facts(&mut page, facts.prepared, facts.outcome);
     page.section("How to go on");
     page.code(&format!(
-        "m6 generate caption --model {0}/run --image PICTURE.png\nm6 generate answer  --model {0}/run --image PICTURE.png --question 图里有几个圆形？\nm6 generate text    --model {0}/run --prompt 圆形\nm6 prepare CONFIG.toml --out DATA        # your own pictures and texts\nm6 pretrain CONFIG.toml --data DATA --out RUN",
+        "m6 generate caption --model {0}/run --image PICTURE.png\nm6 generate answer  --model {0}/run --image PICTURE.png --question 图里有几个圆形？\nm6 generate text    --model {0}/run --prompt 圆形\nm6 generate image   --model {0}/draw --prompt 左边有三个红色圆形 --n 8 --out drawn\nm6 prepare CONFIG.toml --out DATA        # your own pictures and texts\nm6 pretrain CONFIG.toml --data DATA --out RUN",
         out.display()
     ));
     page.finish("m6 demo")
@@ -164,6 +166,55 @@ fn scores(page: &mut Report, exam: &Exam) {
             "with the picture",
             "control (questions blind, captions shuffled)",
             "new pictures, combinations seen in training",
+        ],
+        &rows,
+    );
+}
+
+/// Pictures of prompts that no training picture fits, and what their pixels show.
+fn drawings(page: &mut Report, drawn: &Drawing) {
+    page.section("Drawn from words");
+    let rebuilt: Vec<String> = drawn
+        .rebuilt
+        .iter()
+        .map(|(k, v)| format!("{k} {v:.3}"))
+        .collect();
+    page.text(&format!(
+        "A VQGAN learned the world's pictures as 64 codes each (held-out pictures: {}), the pretrained model was finetuned to write codes after words. The prompts ask for pairs of colour and shape, and counts in positions, that no training picture had. Green: everything asked for is there and nothing else, by the pixels. A minute of training each: shapes come last.",
+        rebuilt.join(", ")
+    ));
+    let cards: Vec<(Rgb8, Vec<(String, &str)>)> = drawn
+        .shown
+        .iter()
+        .map(|(prompt, picture, right)| {
+            let class = if *right { "ok" } else { "" };
+            (picture.clone(), vec![(prompt.clone(), class)])
+        })
+        .collect();
+    page.cards(&cards);
+    let share = |v: &Value| {
+        v.as_f64()
+            .map_or("-".into(), |v| format!("{:.1}%", 100.0 * v))
+    };
+    let row = |name: &&str| {
+        let shuffled = &drawn.image["control"]["shuffled"][*name];
+        vec![
+            name.to_string(),
+            share(&drawn.image[*name]),
+            share(shuffled),
+            share(&drawn.image["chance"][*name]),
+        ]
+    };
+    let rows: Vec<_> = ["color", "shape", "count", "position", "all"]
+        .iter()
+        .map(row)
+        .collect();
+    page.table(
+        &[
+            "read from the pixels",
+            "drawn",
+            "against the next prompt",
+            "chance",
         ],
         &rows,
     );

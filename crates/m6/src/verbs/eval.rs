@@ -1,7 +1,8 @@
 //! `m6 eval image`: what drawn pictures show, read from their pixels.
 
 use super::common as shared;
-use super::draw::{self, Rerank, Studio};
+use super::draw::{self, Studio};
+use super::rerank::Rerank;
 use crate::cli::{Common, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -104,7 +105,7 @@ fn world(
     let prompts = draw::prompts(&texts, &[], &studio.model.model, &studio.model.tokenizer)?;
     let rerank = match args.best_of {
         1 => Rerank::None,
-        _ => Rerank::of(&args.how.rerank, &studio.model),
+        _ => Rerank::of(&args.how, &studio.model)?,
     };
     let mut bar = terminal.progress((args.n * args.best_of) as u64, "draw");
     let seed = common.seed.unwrap_or(1);
@@ -117,7 +118,7 @@ fn world(
             first,
             args.how.batch,
             &draw::options(&args.how),
-            rerank,
+            &rerank,
             &mut |_, _| {},
         )?;
         for best in drawn.chunks(args.best_of) {

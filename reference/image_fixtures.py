@@ -25,9 +25,9 @@ def main():
     source = pattern(41, 29)
     for width, height in SIZES:
         # One axis at a time, columns first: Pillow 13 itself picks the order by the sizes.
-        bilinear = Image.Resampling.BILINEAR
-        resized = source.resize((width, source.height), bilinear).resize((width, height), bilinear)
-        resized.save(OUT / f"resize-{width}x{height}.png")
+        for name, how in [("resize", Image.Resampling.BILINEAR), ("cubic", Image.Resampling.BICUBIC)]:
+            resized = source.resize((width, source.height), how).resize((width, height), how)
+            resized.save(OUT / f"{name}-{width}x{height}.png")
 
     red = Image.new("RGB", (16, 8), (200, 30, 40))
     red.convert("CMYK").save(OUT / "cmyk.jpg", quality=95)

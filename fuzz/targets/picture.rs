@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::pictures::{self, Prepare, Rules};
+use m6_corpus::pictures::{self, Prepare, Recipe, Rules};
 use m6_image::Limits;
 
 mod hook;
@@ -25,9 +25,17 @@ fuzz_target!(init: hook::allow_caught_panics(), |data: &[u8]| {
     // EXIF may turn a picture on its side.
     let seen = (picture.width, picture.height);
     assert!(seen == stored || seen == (stored.1, stored.0), "{stored:?} became {seen:?}");
-    let look = pictures::look(data, &LIMITS, &Rules::m6(), &Prepare::default());
+    let rules = Rules {
+        recipe: Recipe::M6T2i,
+        ..Rules::m6()
+    };
+    let look = pictures::look(data, &LIMITS, &rules, &Prepare::default());
     if let Ok(look) = look {
         let facts = look.facts;
+        let recipe = facts.recipe.expect("the rules ask for it");
+        for share in [recipe.white_border, recipe.white_share, recipe.plain_border, recipe.text_share] {
+            assert!((0.0..=1.0).contains(&share), "{recipe:?}");
+        }
         assert!(facts.aspect >= 1.0 && facts.blur.is_finite());
         assert!((0.0..=1.0).contains(&facts.flatness));
     }

@@ -18,5 +18,5 @@ pub use decode::{Format, Header, Limits, decode, decode_with_ground, header};
 pub use encode::{encode_png, png_data_uri};
 pub use error::{Error, Result};
 pub use quality::{psnr, ssim};
-pub use resize::{Fit, resize, resize_square};
+pub use resize::{Filter, Fit, resize, resize_square, resize_with};
 pub use rgb::{Rgb8, crop, flip_horizontal_chw, grid, to_chw};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use m6_image::{
-    Error, Format, Limits, Rgb8, decode, decode_with_ground, encode_png, header, resize,
+    Error, Filter, Format, Limits, Rgb8, decode, decode_with_ground, encode_png, header,
+    resize_with,
 };
 use proptest::prelude::*;
 
@@ -93,19 +94,18 @@ fn every_exif_orientation_is_applied() {
 }
 
 #[test]
-fn each_direction_of_resizing_is_pillows_bilinear_bit_for_bit() {
+fn each_direction_of_resizing_is_pillows_bit_for_bit() {
     let source = pattern(41, 29);
-    for (width, height) in [(7, 5), (16, 16), (64, 9), (23, 40), (1, 1), (100, 80)] {
-        let expected = decode(
-            &fixture(&format!("resize-{width}x{height}.png")),
-            &Limits::default(),
-        )
-        .unwrap();
-        // No assert_eq: a failure would print every pixel.
-        assert!(
-            resize(&source, width, height) == expected,
-            "{width}x{height} differs"
-        );
+    for (name, filter) in [("resize", Filter::Triangle), ("cubic", Filter::Cubic)] {
+        for (width, height) in [(7, 5), (16, 16), (64, 9), (23, 40), (1, 1), (100, 80)] {
+            let file = format!("{name}-{width}x{height}.png");
+            let expected = decode(&fixture(&file), &Limits::default()).unwrap();
+            // No assert_eq: a failure would print every pixel.
+            assert!(
+                resize_with(&source, width, height, filter) == expected,
+                "{file} differs"
+            );
+        }
     }
 }
 

@@ -21,9 +21,27 @@ pub enum Error {
     /// Weights that cannot be read.
     #[error("weights: {0}")]
     Weights(String),
+    /// A file of a Chinese-CLIP that cannot be used.
+    #[error("Chinese-CLIP, {file}: {problem}")]
+    Clip {
+        /// Its name in the folder.
+        file: &'static str,
+        /// What was found and what was expected.
+        problem: String,
+    },
     /// An operator failed.
     #[error(transparent)]
     Nn(#[from] m6_nn::Error),
+}
+
+impl Error {
+    /// A problem of a file of a Chinese-CLIP.
+    pub(crate) fn clip(file: &'static str, problem: impl std::fmt::Display) -> Self {
+        Error::Clip {
+            file,
+            problem: problem.to_string(),
+        }
+    }
 }
 
 /// Result of this crate.

@@ -5,6 +5,7 @@
 //! section 2.2). [`generate()`] continues prompts with a cache of keys and values; [`count()`] and [`flops`](flops::flops) answer
 //! questions about a configuration without building it.
 
+pub mod clip;
 pub mod config;
 pub mod count;
 mod error;
@@ -19,6 +20,7 @@ pub mod spec;
 mod transformer;
 pub mod vqgan;
 
+pub use clip::{ChineseClip, ClipFiles};
 pub use config::{CodesConfig, ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
 pub use count::{Counts, count};
 pub use error::{Error, Result};

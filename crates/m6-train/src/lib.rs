@@ -31,7 +31,7 @@ pub use ema::Ema;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{HeldOut, TaskLoss, evaluate};
 pub use export::export_model;
-pub use load::{LoadedModel, load_model};
+pub use load::{LoadedModel, load_clip, load_model};
 pub use metrics::{METRICS_FILE, StepReport};
 pub use resume::{OpenMode, RunFolder};
 pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};

@@ -1,12 +1,12 @@
 //! A model from a run folder, a checkpoint, or an exported folder.
 
 use crate::checkpoint::{
-    CONFIG_FILE, EMA_FILE, MODEL_FILE, SavedConfig, TOKENIZER_FILE, load_weights, read_config,
-    read_state,
+    CONFIG_FILE, EMA_FILE, MODEL_FILE, SavedConfig, TOKENIZER_FILE, load_weights, read,
+    read_config, read_state,
 };
 use crate::error::{Error, Result};
 use crate::resume::newest_checkpoint;
-use m6_model::Model;
+use m6_model::{ChineseClip, ClipFiles, Model};
 use m6_store::manifest;
 use m6_text::Tokenizer;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,34 @@ pub fn load_model(path: &Path) -> Result<LoadedModel> {
         step,
         warnings,
     })
+}
+
+/// Loads a Chinese-CLIP in the layout of `transformers`: `config.json`, `vocab.txt`, `model.safetensors`, and
+/// `preprocessor_config.json` where there is one.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read, [`Error::Damaged`] with the file or tensor that does not fit.
+pub fn load_clip(dir: &Path) -> Result<ChineseClip> {
+    let weights_path = dir.join(MODEL_FILE);
+    if !weights_path.is_file() && dir.join("pytorch_model.bin").is_file() {
+        let reason = "weights are read as model.safetensors, but there is only pytorch_model.bin; convert it with \
+            ChineseCLIPModel.from_pretrained(...).save_pretrained(...)";
+        return Err(Error::damaged(dir, reason));
+    }
+    let preprocessor = dir.join("preprocessor_config.json");
+    let preprocessor = match preprocessor.is_file() {
+        true => Some(read(&preprocessor)?),
+        false => None,
+    };
+    let (config, vocabulary) = (read(&dir.join(CONFIG_FILE))?, read(&dir.join("vocab.txt"))?);
+    let weights = read(&weights_path)?;
+    let files = ClipFiles {
+        config: &config,
+        preprocessor: preprocessor.as_deref(),
+        vocabulary: &vocabulary,
+        weights: &weights,
+    };
+    ChineseClip::new(&files).map_err(|error| Error::damaged(dir, error))
 }
 
 /// The folder with the weights, and a line about every damaged checkpoint passed over.

@@ -332,9 +332,12 @@ pub struct DrawHow {
     /// Steps of --decode parallel.
     #[arg(long, default_value_t = 12, value_name = "N")]
     pub steps: usize,
-    /// What candidates are ranked by: the likelihood of the prompt given their codes or their pixels.
-    #[arg(long, default_value = "auto", value_parser = ["auto", "codes", "pixels", "none"])]
+    /// What candidates are ranked by: the likelihood of the prompt given their codes or their pixels, or a Chinese-CLIP.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "codes", "pixels", "clip", "none"])]
     pub rerank: String,
+    /// Folder of the Chinese-CLIP of --rerank clip, as transformers saves it: config.json, vocab.txt, model.safetensors.
+    #[arg(long, value_name = "DIR")]
+    pub clip: Option<PathBuf>,
     /// Pictures drawn together.
     #[arg(long, default_value_t = 16, value_name = "N")]
     pub batch: usize,

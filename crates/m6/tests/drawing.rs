@@ -194,6 +194,86 @@ fn the_same_seed_draws_the_same_bytes_and_each_picture_its_own() {
     }
 }
 
+/// A Chinese-CLIP with random weights, written by `reference/clip.py`.
+const CLIP: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../m6-model/tests/fixtures/clip"
+);
+
+#[test]
+fn a_chinese_clip_ranks_the_same_pictures_by_its_own_score() {
+    let (by_model, by_clip, again) = (
+        world().path("by-model"),
+        world().path("by-clip"),
+        world().path("by-clip-again"),
+    );
+    let how = ["--prompt", "左边有一个红色圆形", "--n", "4", "--seed", "9"];
+    let clip = ["--rerank", "clip", "--clip", CLIP];
+    let plain = draw(&by_model, &how);
+    let ranked = draw(&by_clip, &[&how[..], &clip].concat());
+    let score = |line: &Value| line["rerank"].as_f64().expect("a score");
+    assert!(ranked.windows(2).all(|w| score(&w[0]) >= score(&w[1])));
+    assert!(ranked.iter().all(|line| score(line).abs() <= 1.0));
+    assert!(
+        score(&ranked[0]) > score(&ranked[3]),
+        "four pictures of one score: {ranked:?}"
+    );
+    // The pictures are the same, whoever ranks them.
+    let seeds = |lines: &[Value]| -> std::collections::BTreeSet<u64> {
+        lines.iter().filter_map(|l| l["seed"].as_u64()).collect()
+    };
+    assert_eq!(seeds(&plain), seeds(&ranked));
+    let more = ["--batch", "3", "--threads", "1"];
+    let same = draw(&again, &[&how[..], &clip, &more].concat());
+    assert_eq!(ranked, same);
+    let png = bytes(&by_clip, &ranked[0]);
+    let named = br#""rerank":"clip""#;
+    assert!(png.windows(named.len()).any(|w| w == named));
+}
+
+#[test]
+fn a_chinese_clip_that_cannot_be_read_is_named() {
+    let model = world().path("model");
+    let out = world().path("no-clip");
+    let refused = |more: &[&str], code: i32, parts: &[&str]| {
+        let args = [
+            "generate", "image", "--model", &model, "--prompt", "红", "--n", "2",
+        ];
+        let failed = run(&[&args[..], &["--out", &out], more].concat());
+        let text = failed_with(&failed, code);
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    };
+    let empty = tempfile::tempdir().expect("a folder");
+    let empty_dir = empty.path().to_str().expect("UTF-8");
+    refused(
+        &["--rerank", "clip"],
+        2,
+        &["--clip DIR", "ChineseCLIPModel"],
+    );
+    refused(&["--clip", CLIP], 2, &["--rerank clip"]);
+    refused(
+        &["--rerank", "clip", "--clip", empty_dir],
+        3,
+        &["config.json"],
+    );
+    for name in ["config.json", "vocab.txt"] {
+        let from = Path::new(CLIP).join(name);
+        std::fs::copy(from, empty.path().join(name)).expect("copied");
+    }
+    std::fs::write(empty.path().join("pytorch_model.bin"), b"x").expect("written");
+    let parts = ["pytorch_model.bin", "model.safetensors", "save_pretrained"];
+    refused(&["--rerank", "clip", "--clip", empty_dir], 3, &parts);
+    std::fs::write(empty.path().join("model.safetensors"), b"x").expect("written");
+    refused(
+        &["--rerank", "clip", "--clip", empty_dir],
+        3,
+        &["model.safetensors"],
+    );
+    assert!(!Path::new(&out).exists());
+}
+
 #[test]
 fn inpainting_keeps_every_code_outside_of_the_mask() {
     let truth = world().path("truth");

@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::PictureFacts;
+use super::recipe::{Recipe, RecipeFacts};
+
+/// Least share of the border in one colour from which objects can be told apart.
+const PLAIN: f64 = 0.6;
 
 /// The first rule a picture fails, as it goes into the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -39,6 +43,16 @@ pub struct Rules {
     pub min_colors: u32,
     /// Whether pictures with a QR code stay.
     pub allow_qr: bool,
+    /// A set of the rules below by name: `none`, or `m6-t2i` (paper section 4.1), whose numbers the rules below replace one by one.
+    pub recipe: Recipe,
+    /// Least share (0..=1) of the border that is white and joined to the edge (`m6-t2i`: 0.6).
+    pub min_white_border: Option<f64>,
+    /// Least share (0..=1) of the picture that is white and joined to the edge (`m6-t2i`: 0.2); a white frame has little.
+    pub min_white_share: Option<f64>,
+    /// Most of the picture (0..=1) that lines of text cover (`m6-t2i`: 0.005).
+    pub max_text_share: Option<f64>,
+    /// Most objects on an even ground (`m6-t2i`: 3); a picture without such a ground is dropped.
+    pub max_objects: Option<u32>,
 }
 
 impl Default for Rules {
@@ -73,6 +87,11 @@ impl Rules {
             max_flatness: 1.0,
             min_colors: 0,
             allow_qr: true,
+            recipe: Recipe::None,
+            min_white_border: None,
+            min_white_share: None,
+            max_text_share: None,
+            max_objects: None,
         }
     }
 
@@ -127,6 +146,72 @@ impl Rules {
                 value,
                 threshold,
             })
+            .or_else(|| self.decide_recipe(facts.recipe.as_ref()))
+    }
+
+    /// Whether one of the recipe's rules is on, so that its numbers must be taken.
+    pub fn want_recipe(&self) -> bool {
+        let own = [
+            self.min_white_border,
+            self.min_white_share,
+            self.max_text_share,
+        ];
+        self.recipe != Recipe::None || own.iter().any(Option::is_some) || self.max_objects.is_some()
+    }
+
+    /// The first of the recipe's rules that is on and fails; numbers that were not taken pass none.
+    fn decide_recipe(&self, facts: Option<&RecipeFacts>) -> Option<Failure> {
+        let number = |value: fn(&RecipeFacts) -> f64| facts.map_or(f64::NAN, value);
+        let by_recipe = |own: Option<f64>, of_m6: f64| match self.recipe {
+            Recipe::None => own,
+            Recipe::M6T2i => Some(own.unwrap_or(of_m6)),
+        };
+        let max_objects = by_recipe(self.max_objects.map(f64::from), 3.0);
+        let at_least = |rule, value: f64, threshold: Option<f64>| {
+            let threshold = threshold?;
+            Some((rule, value, threshold, value >= threshold))
+        };
+        let at_most = |rule, value: f64, threshold: Option<f64>| {
+            let threshold = threshold?;
+            Some((rule, value, threshold, value <= threshold))
+        };
+        let rules = [
+            at_least(
+                "picture_white_border",
+                number(|f| f.white_border),
+                by_recipe(self.min_white_border, 0.6),
+            ),
+            at_least(
+                "picture_white_share",
+                number(|f| f.white_share),
+                by_recipe(self.min_white_share, 0.2),
+            ),
+            at_most(
+                "picture_text",
+                number(|f| f.text_share),
+                by_recipe(self.max_text_share, 0.005),
+            ),
+            // Where the border has no one colour, objects cannot be told from it.
+            at_least(
+                "picture_uneven_ground",
+                number(|f| f.plain_border),
+                max_objects.map(|_| PLAIN),
+            ),
+            at_most(
+                "picture_objects",
+                number(|f| f64::from(f.n_objects)),
+                max_objects,
+            ),
+        ];
+        rules
+            .into_iter()
+            .flatten()
+            .find(|(.., passes)| !passes)
+            .map(|(rule, value, threshold, _)| Failure {
+                rule,
+                value,
+                threshold,
+            })
     }
 }
 
@@ -147,6 +232,18 @@ mod tests {
             qr: false,
             phash: 1,
             dhash: 2,
+            recipe: None,
+        }
+    }
+
+    /// A cup on white.
+    fn cup() -> RecipeFacts {
+        RecipeFacts {
+            white_border: 0.6,
+            white_share: 0.2,
+            plain_border: 0.6,
+            n_objects: 3,
+            text_share: 0.005,
         }
     }
 
@@ -218,6 +315,63 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_holds_just_under_and_just_over_and_yields_to_numbers_of_the_user() {
+        let check_cup = |rules: &Rules, change: fn(&mut RecipeFacts), expected: Option<&str>| {
+            let change = |facts: &mut PictureFacts| {
+                let mut found = cup();
+                change(&mut found);
+                facts.recipe = Some(found);
+            };
+            check(rules, change, expected);
+        };
+        let m6 = Rules {
+            recipe: Recipe::M6T2i,
+            ..Rules::default()
+        };
+        check_cup(&m6, |_| {}, None);
+        check_cup(
+            &m6,
+            |f| f.white_border = 0.599,
+            Some("picture_white_border"),
+        );
+        check_cup(&m6, |f| f.white_share = 0.199, Some("picture_white_share"));
+        check_cup(&m6, |f| f.text_share = 0.0051, Some("picture_text"));
+        check_cup(
+            &m6,
+            |f| f.plain_border = 0.59,
+            Some("picture_uneven_ground"),
+        );
+        check_cup(&m6, |f| f.n_objects = 4, Some("picture_objects"));
+        let five = Rules {
+            max_objects: Some(5),
+            max_text_share: Some(0.1),
+            ..m6
+        };
+        check_cup(&five, |f| (f.n_objects, f.text_share) = (5, 0.1), None);
+        check_cup(
+            &five,
+            |f| f.white_border = 0.0,
+            Some("picture_white_border"),
+        );
+        // One rule alone, without a recipe.
+        let text = Rules {
+            max_text_share: Some(0.0),
+            ..Rules::default()
+        };
+        check_cup(&text, |f| (f.text_share, f.white_border) = (0.0, 0.0), None);
+        check_cup(&text, |f| f.text_share = 0.001, Some("picture_text"));
+        // Off by default, and numbers that were not taken pass no rule that is on.
+        check_cup(&Rules::default(), |f| f.white_border = 0.0, None);
+        check(&m6, |_| {}, Some("picture_white_border"));
+        assert!(m6.want_recipe() && text.want_recipe());
+        assert!(
+            ![Rules::default(), Rules::m6(), Rules::wukong()]
+                .iter()
+                .any(Rules::want_recipe)
+        );
+    }
+
+    #[test]
     fn a_failure_names_value_and_threshold() {
         let mut facts = good();
         facts.aspect = 9.0;
@@ -238,5 +392,11 @@ mod tests {
             (9, true, 8)
         );
         assert!(serde_json::from_str::<Rules>(r#"{"min_pixel": 9}"#).is_err());
+        let rules: Rules = toml::from_str("recipe = \"m6-t2i\"\nmax_objects = 5").unwrap();
+        assert_eq!((rules.recipe, rules.max_objects), (Recipe::M6T2i, Some(5)));
+        let back: Rules = toml::from_str(&toml::to_string(&rules).unwrap()).unwrap();
+        assert_eq!(back, rules);
+        let wrong = toml::from_str::<Rules>("recipe = \"m6\"").unwrap_err();
+        assert!(wrong.to_string().contains("m6-t2i"), "{wrong}");
     }
 }

@@ -4,6 +4,7 @@ use m6_image::{Format, Limits, Rgb8};
 use serde::{Deserialize, Serialize};
 
 use super::hash::Fingerprint;
+use super::recipe::RecipeFacts;
 use super::scale::{Gray, shrink_to};
 use super::{Refusal, measure, qr};
 
@@ -37,6 +38,9 @@ pub struct PictureFacts {
     pub phash: u64,
     /// 64-bit hash of the gradients from left to right.
     pub dhash: u64,
+    /// What the recipe's rules look at; only where one of them is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<RecipeFacts>,
 }
 
 impl PictureFacts {
@@ -59,9 +63,27 @@ impl PictureFacts {
 /// # Errors
 /// [`Refusal::Decode`] when it cannot be decoded within `limits`.
 pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<PictureFacts, Refusal> {
+    measured(bytes, limits, false).map(|(facts, _)| facts)
+}
+
+/// [`inspect`], and the numbers of the recipe.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_recipe(bytes: &[u8], limits: &Limits) -> Result<PictureFacts, Refusal> {
+    measured(bytes, limits, true).map(|(facts, _)| facts)
+}
+
+/// The numbers of an encoded picture, with those of the recipe where they are wanted, and its pixels.
+pub(super) fn measured(
+    bytes: &[u8],
+    limits: &Limits,
+    with_recipe: bool,
+) -> Result<(PictureFacts, Rgb8), Refusal> {
     let header = m6_image::header(bytes, limits)?;
     let picture = m6_image::decode(bytes, limits)?;
-    facts_of(&picture, header.format, bytes.len() as u64)
+    let facts = numbers(&picture, header.format, bytes.len() as u64, with_recipe)?;
+    Ok((facts, picture))
 }
 
 /// The numbers of a decoded picture that was `n_bytes` long in `format`.
@@ -69,6 +91,15 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<PictureFacts, Refusal> {
 /// # Errors
 /// [`Refusal::Prepare`] when the picture cannot be scaled (a side of more than 2^32 pixels).
 pub fn facts_of(picture: &Rgb8, format: Format, n_bytes: u64) -> Result<PictureFacts, Refusal> {
+    numbers(picture, format, n_bytes, false)
+}
+
+fn numbers(
+    picture: &Rgb8,
+    format: Format,
+    n_bytes: u64,
+    with_recipe: bool,
+) -> Result<PictureFacts, Refusal> {
     let medium = shrink_to(picture, QR_SIDE)?;
     let medium = medium.as_ref().unwrap_or(picture);
     let small = shrink_to(medium, MEASURE_SIDE)?;
@@ -91,5 +122,6 @@ pub fn facts_of(picture: &Rgb8, format: Format, n_bytes: u64) -> Result<PictureF
         qr: qr::has_code(&Gray::of(medium)),
         phash: print.phash,
         dhash: print.dhash,
+        recipe: with_recipe.then(|| RecipeFacts::of(small, medium)),
     })
 }

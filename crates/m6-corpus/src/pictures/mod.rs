@@ -15,16 +15,18 @@ mod index;
 mod measure;
 mod prepare;
 mod qr;
+mod recipe;
 mod scale;
 
 use m6_image::Limits;
 use serde::Serialize;
 
 pub use decide::{Failure, Rules};
-pub use facts::{PictureFacts, facts_of, inspect};
+pub use facts::{PictureFacts, facts_of, inspect, inspect_recipe};
 pub use hash::{Fingerprint, distance};
 pub use index::{HashIndex, Match, Near, cluster, keep_best};
 pub use prepare::{Fit, Prepare, Prepared, prepare, prepare_picture};
+pub use recipe::{Recipe, RecipeFacts};
 
 /// Limits for pictures off the web: 32 MiB and 50 million pixels (ours; below the decoder's own, since one page may bring hundreds).
 pub const WEB_LIMITS: Limits = Limits {
@@ -87,9 +89,7 @@ pub fn look(
     rules: &Rules,
     prepare: &Prepare,
 ) -> Result<Look, Refusal> {
-    let header = m6_image::header(bytes, limits)?;
-    let picture = m6_image::decode(bytes, limits)?;
-    let facts = facts_of(&picture, header.format, bytes.len() as u64)?;
+    let (facts, picture) = facts::measured(bytes, limits, rules.want_recipe())?;
     let failure = rules.decide(&facts);
     let copy = match failure {
         Some(_) => None,

@@ -226,7 +226,7 @@ fn pictures_from_the_wild_have_numbers_and_copies() {
 }
 
 /// The first pictures of a shared tar.
-fn members(folder: &str, name: &str, n_most: usize) -> Option<Vec<Vec<u8>>> {
+pub(super) fn members(folder: &str, name: &str, n_most: usize) -> Option<Vec<Vec<u8>>> {
     let file = std::fs::File::open(shared(folder)?.join(name)).unwrap();
     let mut archive = tar::Archive::new(file);
     let mut pictures = Vec::new();

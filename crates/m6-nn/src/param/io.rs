@@ -73,7 +73,11 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>> {
     Ok(SafeTensors::deserialize(bytes)?)
 }
 
-fn read(view: &TensorView<'_>, dtype: DType, name: &str) -> Result<Tensor> {
+/// A tensor of a safetensors file (`f16`, `bf16`, `f32` or `f64`) in the number type `dtype`; `name` is for the error.
+///
+/// # Errors
+/// When it holds anything else.
+pub fn read_tensor(view: &TensorView<'_>, dtype: DType, name: &str) -> Result<Tensor> {
     let stored = match view.dtype() {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
@@ -155,7 +159,10 @@ impl Params {
                 report.wrong_shape.push(text);
                 continue;
             }
-            loads.push((param, read(&view, param.var().dtype(), param.name())?));
+            loads.push((
+                param,
+                read_tensor(&view, param.var().dtype(), param.name())?,
+            ));
         }
         let known: HashSet<&str> = self.iter().map(Param::name).collect();
         report.unexpected = names

@@ -1,12 +1,13 @@
 //! `m6 generate image`: pictures from words.
 
 use super::common as shared;
+use super::rerank::Rerank;
 use super::vqgan;
 use crate::cli::{Common, DrawArgs, DrawHow};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_image::{Fit, Limits, Rgb8};
-use m6_model::{DrawOptions, DrawPrompt, Drawn, Model, Prompt};
+use m6_model::{DrawOptions, DrawPrompt, Drawn, Model};
 use m6_store::atomic::DirCommit;
 use m6_text::Tokenizer;
 use m6_train::LoadedModel;
@@ -32,8 +33,16 @@ pub struct Picture {
     pub drawn: Drawn,
     /// 3 x side x side bytes, channels first.
     pub pixels: Vec<u8>,
-    /// Log probability of the prompt given the picture, where pictures are ranked by it.
+    /// What pictures are ranked by: log probability of the prompt given the picture, or the Chinese-CLIP's cosine.
     pub rerank: Option<f64>,
+}
+
+/// A prompt as it was written and as the model reads it.
+pub struct Asked {
+    /// Its words.
+    pub words: String,
+    /// Its tokens and the codes that are given.
+    pub prompt: DrawPrompt,
 }
 
 impl Studio {
@@ -80,12 +89,12 @@ impl Studio {
     /// Draws `n` pictures for every prompt, in batches, ranked within their prompt when there is a way to; best first.
     pub fn draw(
         &self,
-        prompts: &[DrawPrompt],
+        prompts: &[Asked],
         n: usize,
         seed: u64,
         batch: usize,
         options: &DrawOptions,
-        rerank: Rerank,
+        rerank: &Rerank,
         on_codes: &mut dyn FnMut(usize, &[u32]),
     ) -> Result<Vec<Picture>> {
         let jobs: Vec<(usize, u64)> = (0..prompts.len() * n)
@@ -93,7 +102,10 @@ impl Studio {
             .collect();
         let mut pictures = Vec::with_capacity(jobs.len());
         for part in jobs.chunks(batch.max(1)) {
-            let own: Vec<DrawPrompt> = part.iter().map(|(p, _)| prompts[*p].clone()).collect();
+            let own: Vec<DrawPrompt> = part
+                .iter()
+                .map(|(p, _)| prompts[*p].prompt.clone())
+                .collect();
             let options = DrawOptions {
                 streams: part.iter().map(|(_, seed)| *seed).collect(),
                 ..options.clone()
@@ -104,17 +116,17 @@ impl Studio {
             });
             for ((prompt, seed), drawn) in part.iter().zip(drawn.or_usage()?) {
                 let pixels = self.vqgan.vqgan.decode(&drawn.codes).or_usage()?;
-                let text = &prompts[*prompt].text;
                 pictures.push(Picture {
                     prompt: *prompt,
                     seed: *seed,
-                    rerank: rerank.score(&self.model, text, &drawn.codes, &pixels)?,
+                    rerank: None,
                     drawn,
                     pixels,
                 });
             }
         }
-        for own in pictures.chunks_mut(n.max(1)) {
+        for (asked, own) in prompts.iter().zip(pictures.chunks_mut(n.max(1))) {
+            rerank.score(&self.model, asked, own)?;
             let score = |p: &Picture| p.rerank.unwrap_or(0.0);
             own.sort_by(|a, b| score(b).total_cmp(&score(a)));
         }
@@ -127,63 +139,6 @@ impl Studio {
     }
 }
 
-/// What candidates are ranked by (CogView): how likely the model finds the prompt as a description of the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rerank {
-    /// They stay in the order they were drawn in.
-    None,
-    /// Given their codes.
-    Codes,
-    /// Given their pixels, through the patch network.
-    Pixels,
-}
-
-impl Rerank {
-    /// What the command line names; `auto` takes what the model was trained for.
-    pub fn of(name: &str, model: &LoadedModel) -> Self {
-        let learned = |task: &str| model.config.tasks.iter().any(|known| known == task);
-        match name {
-            "codes" => Rerank::Codes,
-            "pixels" => Rerank::Pixels,
-            "auto" if learned("codes_to_text") => Rerank::Codes,
-            "auto" if learned("image_to_text") => Rerank::Pixels,
-            _ => Rerank::None,
-        }
-    }
-
-    fn score(
-        self,
-        loaded: &LoadedModel,
-        text: &[u32],
-        codes: &[u32],
-        pixels: &[u8],
-    ) -> Result<Option<f64>> {
-        if text.is_empty() || self == Rerank::None {
-            return Ok(None);
-        }
-        let prompt = match self {
-            Rerank::Codes => Prompt {
-                codes: codes.to_vec(),
-                ..Prompt::default()
-            },
-            _ => Prompt {
-                pictures: resized(pixels, loaded.model.config().patches.image_side)?,
-                ..Prompt::default()
-            },
-        };
-        let marks = loaded.tokenizer.special();
-        let target: Vec<u32> = text.iter().copied().chain([marks.sep]).collect();
-        let score = m6_model::score_target(&loaded.model, &prompt, marks.cls, &target);
-        Ok(Some(score.or_usage()?))
-    }
-}
-
-fn resized(pixels: &[u8], to: usize) -> Result<Vec<u8>> {
-    let side = (pixels.len() / 3).isqrt();
-    let picture = Rgb8::from_chw(side, side, pixels).or_usage()?;
-    Ok(m6_image::to_chw(&m6_image::resize(&picture, to, to)))
-}
-
 /// Runs the verb.
 pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     shared::check_out(&args.out.out, args.out.overwrite)?;
@@ -192,13 +147,13 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     let given = given(args, &studio)?;
     let prompts = prompts(&texts, &given, &studio.model.model, &studio.model.tokenizer)?;
     let options = options(&args.how);
+    let rerank = Rerank::of(&args.how, &studio.model)?;
     if common.dry_run {
         let n = prompts.len() * args.n;
         terminal.say(&format!("would draw {n} picture(s)"));
         return Ok(());
     }
     let seed = common.seed.unwrap_or(1);
-    let rerank = Rerank::of(&args.how.rerank, &studio.model);
     let commit = match args.out.overwrite {
         true => DirCommit::begin_replacing(&args.out.out),
         false => DirCommit::begin(&args.out.out),
@@ -211,12 +166,11 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         seed,
         args.how.batch,
         &options,
-        rerank,
+        &rerank,
         &mut |i, codes| frames.add(i, codes),
     )?;
     frames.verdict()?;
-    let settings =
-        json!({"options": options, "model": studio.model.path, "rerank": format!("{rerank:?}")});
+    let settings = json!({"options": options, "model": studio.model.path, "rerank": rerank.name()});
     let mut cells = Vec::new();
     let mut lines = Vec::new();
     for (i, picture) in pictures.iter().enumerate() {
@@ -294,7 +248,7 @@ pub fn prompts(
     given: &[Option<u32>],
     model: &Model,
     tokenizer: &Tokenizer,
-) -> Result<Vec<DrawPrompt>> {
+) -> Result<Vec<Asked>> {
     let most = model.config().max_len;
     let prompt = |text: &String| {
         let ids = tokenizer.encode(text);
@@ -310,9 +264,12 @@ pub fn prompts(
                 ids.len()
             )));
         }
-        Ok(DrawPrompt {
-            text: ids,
-            given: given.to_vec(),
+        Ok(Asked {
+            words: text.clone(),
+            prompt: DrawPrompt {
+                text: ids,
+                given: given.to_vec(),
+            },
         })
     };
     texts.iter().map(prompt).collect()

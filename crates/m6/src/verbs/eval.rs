@@ -1,7 +1,8 @@
 //! `m6 eval image`: what drawn pictures show, read from their pixels.
 
 use super::common as shared;
-use super::draw::{self, Rerank, Studio};
+use super::draw::{self, Studio};
+use super::rerank::Rerank;
 use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -148,7 +149,7 @@ pub fn drawn(
     let prompts = draw::prompts(&texts, &[], &studio.model.model, &studio.model.tokenizer)?;
     let rerank = match best_of {
         1 => Rerank::None,
-        _ => Rerank::of(&how.rerank, &studio.model),
+        _ => Rerank::of(how, &studio.model)?,
     };
     let (mut pictures, mut n) = (Vec::new(), 0);
     for part in prompts.chunks(how.batch.max(1)) {
@@ -160,7 +161,7 @@ pub fn drawn(
             first,
             how.batch,
             &options,
-            rerank,
+            &rerank,
             &mut |_, _| {},
         )?;
         for best in drawn.chunks(best_of) {

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod prepare;
 pub mod preset;
 pub mod pretrain;
+pub mod rerank;
 pub mod score;
 pub mod tokenizer;
 pub mod vqgan;

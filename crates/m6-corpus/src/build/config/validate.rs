@@ -81,6 +81,17 @@ fn numbers(config: &Config, out: &mut Vec<String>) {
             copy.side
         ),
     );
+    let rules = &config.pictures.rules;
+    for (name, value) in [
+        ("min_white_border", rules.min_white_border),
+        ("min_white_share", rules.min_white_share),
+        ("max_text_share", rules.max_text_share),
+    ] {
+        need(
+            value.is_none_or(share),
+            format!("corpus.pictures.rules.{name} must be from 0 to 1, got {value:?}"),
+        );
+    }
     need(
         (1..=100).contains(&copy.quality),
         format!(
@@ -142,6 +153,7 @@ mod tests {
         config.sources[1].path = Paths::default();
         config.sources[1].weight = -1.0;
         config.dedup.threshold = 0.1;
+        config.pictures.rules.max_text_share = Some(7.0);
         config.normalize.opencc = "t2x".to_string();
         config.rules.pack = "defautl".to_string();
         let text = config.validate().join("\n");
@@ -152,6 +164,7 @@ mod tests {
             "a/b",
             "path is missing",
             "weight",
+            "max_text_share",
             "threshold",
             "t2x",
             "defautl",

@@ -31,7 +31,7 @@ pub const FOUND_STAGE: Stage = Stage {
 /// Looking at pictures.
 pub const STAGE: Stage = Stage {
     name: "pictures",
-    version: 1,
+    version: 2,
 };
 /// The table: one row a picture, in order of record and place.
 pub const NAME: &str = "pictures.parquet";

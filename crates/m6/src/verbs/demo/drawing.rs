@@ -98,6 +98,7 @@ fn how() -> DrawHow {
         decode: DrawMethod::Ar,
         steps: 12,
         rerank: "none".into(),
+        clip: None,
         batch: 32,
     }
 }

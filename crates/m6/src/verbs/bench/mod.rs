@@ -11,11 +11,11 @@ use crate::cli::Common;
 use crate::config;
 use crate::error::{Code, OrFail, Result};
 use crate::out::Terminal;
+use args::{BenchArgs, BenchPackingArgs, BenchTokenizerArgs};
 use m6_data::{Cursor, Loader, LoaderConfig, Manifest, Split};
 use m6_model::Model;
 use m6_nn::workloads::{self, Timing};
 use m6_train::Trainer;
-use args::{BenchArgs, BenchPackingArgs, BenchTokenizerArgs};
 use serde_json::json;
 
 /// Runs the verb.

@@ -21,7 +21,8 @@ parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--repeats", type=int, default=3, help="whole runs, for the spread of the ratios")
 parser.add_argument("--weights", default="target/bench-vqgan")
-parser.add_argument("--only", default="", help="cases whose name has this word")
+parser.add_argument("--waits", default="spinning,sleeping", help="how PyTorch's threads wait; on a busy machine spinning is ten times slower")
+parser.add_argument("--only", default="", help="cases whose name without blanks has this in it: 64codes,batch1")
 args = parser.parse_args()
 if args.which == "draw" and not args.llamagen:
     parser.error("draw needs --llamagen")
@@ -60,9 +61,9 @@ def cases():
 
 
 def interleaved(peer, ours):
-    candidates = [("pytorch, spinning", [sys.executable, *peer], TUNED),
-                  ("pytorch, sleeping", [sys.executable, *peer], {**TUNED, "OMP_WAIT_POLICY": "passive"}),
-                  ("m6", [args.bin, *ours], None)]
+    policy = {"spinning": {}, "sleeping": {"OMP_WAIT_POLICY": "passive"}}
+    candidates = [(f"pytorch, {name}", [sys.executable, *peer], {**TUNED, **policy[name]}) for name in args.waits.split(",")]
+    candidates.append(("m6", [args.bin, *ours], None))
     table = {}
     for r in range(args.rounds):
         for name, command, env in (candidates if r % 2 == 0 else candidates[::-1]):
@@ -85,7 +86,7 @@ if args.which == "vqgan":
     subprocess.run([sys.executable, f"{HERE}/peers/taming_vqgan.py", args.taming, args.weights, "0", str(BATCH), "--write"], check=True, capture_output=True)
 result = {}
 for name, peer, ours in cases():
-    if args.only not in name:
+    if args.only and args.only not in name.replace(" ", ""):
         continue
     tables = [interleaved(peer, ours) for _ in range(args.repeats)]
     result[name] = tables

@@ -1,5 +1,6 @@
 //! The command line as data. Flags that mean the same everywhere are declared once in [`Common`].
 
+use crate::verbs::bench::BenchVerb;
 use crate::verbs::corpus::CorpusVerb;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
@@ -506,60 +507,4 @@ pub struct ExportArgs {
 pub struct InspectArgs {
     /// Run, checkpoint or data folder, or a safetensors file.
     pub path: PathBuf,
-}
-
-/// `m6 bench ...`.
-#[derive(Subcommand, Debug)]
-pub enum BenchVerb {
-    /// Training step of a 40.7 M decoder: 6 layers, d 512, vocabulary 21,128, 8 x 256 tokens.
-    Train(BenchArgs),
-    /// One token with a KV cache through the same decoder.
-    Decode(BenchArgs),
-    /// Forward and backward of a VQGAN-like convolution stack, 8 x 3 x 64 x 64.
-    Conv(BenchArgs),
-    /// Text to ids, in memory.
-    Tokenizer(BenchTokenizerArgs),
-    /// Packed rows against one padded sample a row, on prepared data.
-    Packing(BenchPackingArgs),
-}
-
-/// `m6 bench train|decode|conv`.
-#[derive(Args, Debug, Clone)]
-pub struct BenchArgs {
-    /// Folder with lm.safetensors and conv.safetensors; weights are drawn from the seed without it.
-    #[arg(long, value_name = "DIR")]
-    pub weights: Option<PathBuf>,
-    /// Timed iterations.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub iters: Option<u64>,
-}
-
-/// `m6 bench packing`.
-#[derive(Args, Debug, Clone)]
-pub struct BenchPackingArgs {
-    /// Preset name or TOML file.
-    pub config: String,
-    /// Prepared data.
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// Draws from this source alone.
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
-    /// Draws examples of this task alone.
-    #[arg(long, value_name = "NAME")]
-    pub task: Option<String>,
-    /// Timed steps of each kind.
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub iters: u64,
-}
-
-/// `m6 bench tokenizer`.
-#[derive(Args, Debug, Clone)]
-pub struct BenchTokenizerArgs {
-    /// vocab.txt or tokenizer.json.
-    #[arg(long, value_name = "FILE")]
-    pub vocab: PathBuf,
-    /// Text file; every line is one text.
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
 }

@@ -391,6 +391,84 @@ fn benches_say_their_time_memory_and_loss() {
 }
 
 #[test]
+fn the_bench_of_a_vqgan_trains_the_discriminator_only_when_asked() {
+    let bench = |more: &[&str]| {
+        let args = ["bench", "vqgan", "--batch", "1", "--iters", "3", "--json"];
+        last_json(&run(&[&args, more].concat()))
+    };
+    let (alone, against) = (bench(&[]), bench(&["--adversary"]));
+    let names = [
+        "adversary",
+        "batch",
+        "bench",
+        "best_ms",
+        "disc_params",
+        "loss",
+        "median_ms",
+        "ms",
+        "params",
+        "rss_mb",
+    ];
+    assert_eq!(keys(&alone), names);
+    assert_eq!(keys(&against), names);
+    assert_eq!(
+        (&alone["adversary"], &against["adversary"]),
+        (&json!(false), &json!(true))
+    );
+    // The first loss is of the same weights; the adversary's pull shows after the first update.
+    assert_eq!(alone["loss"][0], against["loss"][0]);
+    assert_ne!(alone["loss"][2], against["loss"][2]);
+}
+
+#[test]
+fn the_bench_of_drawing_counts_pictures() {
+    let row = last_json(&run(&[
+        "bench",
+        "draw",
+        "--batch",
+        "2",
+        "--guidance",
+        "3",
+        "--layers",
+        "1",
+        "--width",
+        "32",
+        "--heads",
+        "2",
+        "--iters",
+        "1",
+        "--json",
+    ]));
+    assert_eq!(
+        keys(&row),
+        [
+            "batch",
+            "bench",
+            "best_ms",
+            "codes",
+            "decode_best_ms",
+            "decode_median_ms",
+            "decode_ms",
+            "decoded_pictures_per_s",
+            "guidance",
+            "median_ms",
+            "ms",
+            "params",
+            "pictures_per_s",
+            "rss_mb",
+        ]
+    );
+    assert_eq!((&row["codes"], &row["batch"]), (&json!(64), &json!(2)));
+    let ms = row["median_ms"].as_f64().expect("a number");
+    let rate = row["pictures_per_s"].as_f64().expect("a number");
+    assert!((rate * ms - 2000.0).abs() < 1e-6, "{row}");
+    assert!(
+        failed_with(&run(&["bench", "draw", "--width", "30", "--heads", "4"]), 2)
+            .contains("n_heads")
+    );
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("run");

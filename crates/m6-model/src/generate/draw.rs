@@ -10,7 +10,9 @@ use super::pick::{Picker, log_sum_exp};
 use crate::error::{Error, Result};
 use crate::input::{SEGMENT_CODE_READ, SEGMENT_SOURCE};
 use crate::model::Model;
+use m6_nn::threads::on_pool;
 use m6_store::rng::{Key, Stream};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// A picture to draw.
@@ -224,25 +226,28 @@ impl<'m> Artist<'m> {
         prompts: &[DrawPrompt],
         on_codes: &mut dyn FnMut(usize, &[u32]),
     ) -> Result<Vec<Drawn>> {
-        let mut canvases = Vec::with_capacity(prompts.len());
-        for (i, prompt) in prompts.iter().enumerate() {
-            canvases.push(self.blank(i, &prompt.text)?);
-        }
+        let mut canvases = on_pool(|| self.blank(prompts))?;
         for place in 0..self.n_codes {
-            for (i, (canvas, prompt)) in canvases.iter_mut().zip(prompts).enumerate() {
-                let given = prompt.given.get(place).copied().flatten();
-                self.paint(canvas, place, given);
+            on_pool(|| {
+                let each = canvases.par_iter_mut().zip(prompts);
+                each.for_each(|(canvas, prompt)| {
+                    let given = prompt.given.get(place).copied().flatten();
+                    self.paint(canvas, place, given);
+                });
+                match place + 1 < self.n_codes {
+                    true => self.advance(&mut canvases, place + 1),
+                    false => Ok(()),
+                }
+            })?;
+            for (i, canvas) in canvases.iter().enumerate() {
                 on_codes(i, &canvas.out.codes);
-            }
-            if place + 1 < self.n_codes {
-                self.advance(&mut canvases, place + 1)?;
             }
         }
         Ok(canvases.into_iter().map(|canvas| canvas.out).collect())
     }
 
-    /// Reads a prompt, with and without its text.
-    fn blank(&self, index: usize, text: &[u32]) -> Result<Canvas> {
+    /// Reads the prompts, and where there is guidance the one without text, which is the same for all.
+    fn blank(&self, prompts: &[DrawPrompt]) -> Result<Vec<Canvas>> {
         let read = |source: &[u32]| {
             let prompt = Prompt {
                 source: source.to_vec(),
@@ -251,17 +256,21 @@ impl<'m> Artist<'m> {
             self.decoder
                 .read(Writes::Codes, &prompt, &[self.marks.0], self.n_codes, 1)
         };
-        let (lane, logits) = read(text)?;
-        Ok(Canvas {
-            lane,
-            logits,
-            free: match self.guides() {
-                true => Some(read(&[])?),
-                false => None,
-            },
-            key: self.key(index),
-            out: Drawn::default(),
-        })
+        let free = match self.guides() {
+            true => Some(read(&[])?),
+            false => None,
+        };
+        let canvas = |(i, prompt): (usize, &DrawPrompt)| {
+            let (lane, logits) = read(&prompt.text)?;
+            Ok(Canvas {
+                lane,
+                logits,
+                free: free.clone(),
+                key: self.key(i),
+                out: Drawn::default(),
+            })
+        };
+        prompts.iter().enumerate().map(canvas).collect()
     }
 
     /// Chooses the code of a place, or takes the given one.
@@ -297,9 +306,7 @@ impl<'m> Artist<'m> {
 
     fn choose(&self, logits: &[f32], stream: &mut Stream) -> u32 {
         // No code is banned, so there is always one.
-        self.picker
-            .pick(logits, &[], stream)
-            .map_or(0, |(code, _)| code)
+        self.picker.choose(logits, &[], stream).unwrap_or(0)
     }
 
     /// Adds the last code to every lane.

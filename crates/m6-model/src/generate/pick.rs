@@ -45,12 +45,16 @@ impl Picker {
 
     /// A word and its log probability under the unchanged logits; none when every word is forbidden.
     pub fn pick(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<(u32, f64)> {
-        let id = if self.temperature == 0.0 {
-            self.likeliest(logits, text, 1).first().copied()?
-        } else {
-            self.sample(logits, text, stream)?
-        };
+        let id = self.choose(logits, text, stream)?;
         Some((id, f64::from(logits[id as usize]) - log_sum_exp(logits)))
+    }
+
+    /// The word alone.
+    pub fn choose(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<u32> {
+        match self.temperature == 0.0 {
+            true => self.likeliest(logits, text, 1).first().copied(),
+            false => self.sample(logits, text, stream),
+        }
     }
 
     /// The `n` likeliest allowed words in order, the lower id first among equals.

@@ -1,9 +1,12 @@
 //! Attention of new tokens over cached keys and values, one query at a time.
 
 use crate::error::{Error, Result};
-use crate::infer::linear::inner;
+use crate::infer::dots::{dots, inner};
 use crate::real::{exp_sum, max};
 use rayon::prelude::*;
+
+/// Elements of the cached keys that a task goes over, at least.
+const N_TASK_ELEMENTS: usize = 1 << 15;
 
 /// Keys and values of one sequence, for every layer, in the order they were computed: `[n, d_model]` each, heads side by side.
 ///
@@ -104,37 +107,73 @@ pub fn attend_cached(q: &[f32], n_heads: usize, k: &[f32], v: &[f32], out: &mut 
         k.len()
     );
     let heads = out.par_chunks_mut(d_head).zip(q.par_chunks(d_head));
+    // Short loops are not worth a second thread.
+    let n_heads_at_least = (N_TASK_ELEMENTS / (k.len() / n_heads)).max(1);
     heads
+        .with_min_len(n_heads_at_least)
         .enumerate()
         .for_each_init(Vec::new, |scores, (h, (out, q))| {
-            let rows = |x| columns(x, d_model, h * d_head, d_head);
+            let rows = |x| Columns {
+                x,
+                d_model,
+                from: h * d_head,
+                n: d_head,
+            };
             attend_head(q, rows(k), rows(v), scores, out);
         });
 }
 
-/// Columns `from..from + n` of every row of `x [_, d]`.
-fn columns(x: &[f32], d: usize, from: usize, n: usize) -> impl Iterator<Item = &[f32]> {
-    x.chunks_exact(d).map(move |row| &row[from..from + n])
+/// Columns `from..from + n` of the rows of `x [_, d_model]`.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    x: &'a [f32],
+    d_model: usize,
+    from: usize,
+    n: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn len(self) -> usize {
+        self.x.len() / self.d_model
+    }
+
+    #[inline(always)]
+    fn row(self, i: usize) -> &'a [f32] {
+        &self.x[i * self.d_model + self.from..][..self.n]
+    }
 }
 
 /// One head: keys and values row by row, `[d_head]` each; `scores` is scratch.
-fn attend_head<'a>(
+fn attend_head(
     q: &[f32],
-    keys: impl Iterator<Item = &'a [f32]>,
-    values: impl Iterator<Item = &'a [f32]>,
+    keys: Columns<'_>,
+    values: Columns<'_>,
     scores: &mut Vec<f32>,
     out: &mut [f32],
 ) {
-    let scale = 1.0 / (q.len() as f32).sqrt();
+    let (m, scale) = (keys.len(), 1.0 / (q.len() as f32).sqrt());
+    let in_fours = m / 4 * 4;
     scores.clear();
-    scores.extend(keys.map(|k| scale * inner(q, k)));
+    for i in (0..in_fours).step_by(4) {
+        let found: [f32; 4] = dots::<1, 4, 4, false>([q], [0, 1, 2, 3].map(|j| keys.row(i + j)));
+        scores.extend(found.map(|dot| scale * dot));
+    }
+    scores.extend((in_fours..m).map(|i| scale * inner(q, keys.row(i))));
     let largest = max(scores);
     let inverse = 1.0 / exp_sum(scores, largest);
+    scores.iter_mut().for_each(|score| *score *= inverse);
     out.fill(0.0);
-    for (v, score) in values.zip(scores) {
-        let weight = *score * inverse;
-        for (out, v) in out.iter_mut().zip(v) {
-            *out += weight * *v;
+    for i in (0..in_fours).step_by(4) {
+        let w: [f32; 4] = std::array::from_fn(|j| scores[i + j]);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|j| &values.row(i + j)[..out.len()]);
+        for (l, out) in out.iter_mut().enumerate() {
+            // One after the other, as below.
+            *out = *out + w[0] * a[l] + w[1] * b[l] + w[2] * c[l] + w[3] * d[l];
+        }
+    }
+    for i in in_fours..m {
+        for (out, v) in out.iter_mut().zip(values.row(i)) {
+            *out += scores[i] * *v;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! inner product within a bound; only rows whose upper bound reaches the best lower bound are then computed in f32. The result is the one
 //! that all inner products would give, ties included. Ours.
 
-use super::linear::{dot, prefetch};
+use super::dots::{dot, prefetch};
 use rayon::prelude::*;
 
 /// Rows per task.

@@ -3,24 +3,18 @@
 //! Every output is one inner product in one fixed order, however many rows or threads take part. A single row is limited by reading
 //! the weights once from memory; several rows share each weight read.
 
+use crate::infer::dots::{dot, dots};
 use crate::kernels::layer_norm::layer_norm_row;
 use crate::kernels::linear::Act;
-use crate::real::Real;
+use crate::kernels::shared::Shared;
+use crate::real::{Real, add_into};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Accumulators per inner product.
-const N_LANES: usize = 16;
-/// Outputs per task.
-const N_TASK_OUTPUTS: usize = 32;
-/// How far ahead a single row asks for weights, in elements. The hardware stops at the end of each 4 KB page; asked for in time, weights
-/// come at 37 GB/s instead of 28 (two threads of the machine in docs/benchmarks.md).
-const AHEAD: usize = 2048;
-
-/// Where a task's block of outputs lies: its first output and their number.
-struct Corner {
-    first: usize,
-    width: usize,
-}
+/// Outputs per task: of a single row, and of several, which are taken in threes.
+const N_TASK_OUTPUTS: [usize; 2] = [32, 48];
+/// Rows that a task takes through its outputs before the next ones, an even number: they stay in the cache.
+const N_BLOCK_ROWS: usize = 32;
 
 /// Operands of [`linear_rows`] that all tasks share.
 struct Operands<'a> {
@@ -29,7 +23,9 @@ struct Operands<'a> {
     bias: Option<&'a [f32]>,
     n: usize,
     k: usize,
+    o: usize,
     act: Act,
+    out: Shared<'a, f32>,
 }
 
 /// `out [n, o] = act(x [n, k] * w [o, k]^T + b)`; row `i` of `out` depends on row `i` of `x` alone, bit for bit.
@@ -58,171 +54,88 @@ pub fn linear_rows(
         bias: b,
         n,
         k,
+        o,
         act,
+        out: Shared::new(out),
     };
-    if n == 1 {
-        out.par_chunks_mut(N_TASK_OUTPUTS)
-            .enumerate()
-            .for_each(|(task, out)| operands.outputs(task, out));
-        return;
-    }
-    // Tasks own columns of `out`, which are not adjacent, so each fills a block of its own that is then copied.
-    let mut blocks = vec![0.0; n * o];
-    blocks
-        .par_chunks_mut(n * N_TASK_OUTPUTS)
-        .enumerate()
-        .for_each(|(task, out)| operands.outputs(task, out));
-    for (task, block) in blocks.chunks(n * N_TASK_OUTPUTS).enumerate() {
-        let width = block.len() / n;
-        for (row, values) in block.chunks_exact(width).enumerate() {
-            out[row * o + task * N_TASK_OUTPUTS..][..width].copy_from_slice(values);
-        }
-    }
+    let width = N_TASK_OUTPUTS[usize::from(n > 1)];
+    (0..o.div_ceil(width)).into_par_iter().for_each(|task| {
+        operands.outputs(task * width, width.min(o - task * width));
+    });
 }
 
 impl Operands<'_> {
-    /// Fills the block `out [n, width]` of the outputs that start at `task * N_TASK_OUTPUTS`.
-    fn outputs(&self, task: usize, out: &mut [f32]) {
-        let width = out.len() / self.n;
-        let at = Corner {
-            first: task * N_TASK_OUTPUTS,
-            width,
-        };
-        let paired = self.n / 2 * 2;
-        for row in (0..paired).step_by(2) {
-            let whole = width / 2 * 2;
-            (0..whole)
-                .step_by(2)
-                .for_each(|j| self.block::<2, 2, 4>(row, j, &at, out));
-            (whole..width).for_each(|j| self.block::<2, 1, 2>(row, j, &at, out));
-        }
-        // One weight row after the other, as they lie in memory.
-        for row in paired..self.n {
-            (0..width).for_each(|j| self.block::<1, 1, 1>(row, j, &at, out));
-        }
-    }
-
-    /// The `P = R * O` results of `R` rows and `O` outputs at `(row, j)` of a task's block.
-    #[inline(always)]
-    fn block<const R: usize, const O: usize, const P: usize>(
-        &self,
-        row: usize,
-        j: usize,
-        at: &Corner,
-        out: &mut [f32],
-    ) {
-        let k = self.k;
-        let xs: [&[f32]; R] = std::array::from_fn(|r| &self.x[(row + r) * k..][..k]);
-        let ws: [&[f32]; O] = std::array::from_fn(|c| &self.w[(at.first + j + c) * k..][..k]);
-        let dots: [f32; P] = dots(xs, ws);
-        for r in 0..R {
-            for c in 0..O {
-                out[(row + r) * at.width + j + c] = self.finish(dots[r * O + c], at.first + j + c);
+    /// Fills outputs `first..first + width` of every row.
+    fn outputs(&self, first: usize, width: usize) {
+        if self.n == 1 {
+            // One weight row after the other, as they lie in memory.
+            let out = self.part(0, first, width);
+            for (j, out) in out.iter_mut().enumerate() {
+                *out = dot(self.x, self.weights(first + j));
+            }
+        } else {
+            let in_threes = width / 3 * 3;
+            for from in (0..self.n).step_by(N_BLOCK_ROWS) {
+                let rows = from..self.n.min(from + N_BLOCK_ROWS);
+                for j in (0..in_threes).step_by(3) {
+                    self.columns::<3, 6>(rows.clone(), first + j);
+                }
+                for j in in_threes..width {
+                    self.columns::<1, 2>(rows.clone(), first + j);
+                }
             }
         }
+        (0..self.n).for_each(|row| self.finish(row, first, width));
     }
 
-    fn finish(&self, dot: f32, output: usize) -> f32 {
-        self.act.apply(self.bias.map_or(dot, |b| dot + b[output]))
-    }
-}
-
-/// One inner product of two short vectors of one length.
-#[inline(always)]
-pub(super) fn inner(x: &[f32], y: &[f32]) -> f32 {
-    let (x_parts, y_parts) = (x.as_chunks::<N_LANES>(), y.as_chunks::<N_LANES>());
-    let mut lanes = Lanes([0.0; N_LANES]);
-    for (x, y) in x_parts.0.iter().zip(y_parts.0) {
-        lanes = lanes.fma(x, y);
-    }
-    let rest = x_parts.1.iter().zip(y_parts.1);
-    rest.fold(join(&lanes.0), |sum, (&x, &y)| x.fma(y, sum))
-}
-
-/// Running sums of one inner product. A value, not a place: that is what keeps it in vector registers.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Lanes([f32; N_LANES]);
-
-impl Lanes {
-    #[inline(always)]
-    fn fma(self, x: &[f32; N_LANES], w: &[f32; N_LANES]) -> Self {
-        let mut sums = [0.0; N_LANES];
-        for l in 0..N_LANES {
-            sums[l] = x[l].fma(w[l], self.0[l]);
-        }
-        Self(sums)
-    }
-}
-
-/// One inner product as [`linear_rows`] makes it, bit for bit.
-pub(super) fn dot(x: &[f32], w: &[f32]) -> f32 {
-    let [dot] = dots([x], [w]);
-    dot
-}
-
-/// The `P = R * O` inner products of `R` rows with `O` weight rows, all of one length, row by row.
-///
-/// The order of summation within one does not depend on `R` and `O`.
-#[inline(never)]
-fn dots<const R: usize, const O: usize, const P: usize>(
-    xs: [&[f32]; R],
-    ws: [&[f32]; O],
-) -> [f32; P] {
-    let mut lanes = [Lanes([0.0; N_LANES]); P];
-    let (x_parts, w_parts) = (
-        xs.map(|x| x.as_chunks::<N_LANES>()),
-        ws.map(|w| w.as_chunks::<N_LANES>()),
-    );
-    let n = x_parts[0].0.len();
-    // Slices of a length known to be `n` spare the bounds checks below.
-    let (x_lanes, w_lanes) = (x_parts.map(|x| &x.0[..n]), w_parts.map(|w| &w.0[..n]));
-    for i in 0..n {
-        if R == 1 {
-            ws.iter().for_each(|w| prefetch(w, i * N_LANES + AHEAD));
-        }
-        for r in 0..R {
-            for c in 0..O {
-                lanes[r * O + c] = lanes[r * O + c].fma(&x_lanes[r][i], &w_lanes[c][i]);
+    /// The inner products of some rows, of which the first is even, with `O` weight rows from the `first` on; `P = 2 * O`.
+    fn columns<const O: usize, const P: usize>(&self, rows: Range<usize>, first: usize) {
+        let ws: [&[f32]; O] = std::array::from_fn(|c| self.weights(first + c));
+        for row in rows.clone().step_by(2).filter(|row| row + 1 < rows.end) {
+            let xs = [self.row(row), self.row(row + 1)];
+            let found: [f32; P] = match row {
+                0 => dots::<2, O, P, true>(xs, ws),
+                _ => dots::<2, O, P, false>(xs, ws),
+            };
+            for (r, found) in found.chunks_exact(O).enumerate() {
+                self.part(row + r, first, O).copy_from_slice(found);
             }
         }
-    }
-    let mut totals = lanes.map(|lanes| join(&lanes.0));
-    for r in 0..R {
-        for c in 0..O {
-            for (&x, &w) in x_parts[r].1.iter().zip(w_parts[c].1) {
-                totals[r * O + c] = x.fma(w, totals[r * O + c]);
-            }
+        if rows.len() % 2 == 1 {
+            let last = rows.end - 1;
+            let found: [f32; O] = dots::<1, O, O, false>([self.row(last)], ws);
+            self.part(last, first, O).copy_from_slice(&found);
         }
     }
-    totals
-}
 
-/// Asks for the cache line of element `at`, which may be behind the end.
-#[inline(always)]
-pub(super) fn prefetch<T>(values: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; no memory is accessed, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, at);
-}
-
-/// Sum of the lanes, halving: a fixed order.
-#[inline(always)]
-fn join(lanes: &[f32; N_LANES]) -> f32 {
-    let mut lanes = *lanes;
-    let mut half = N_LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
+    /// Bias and activation of outputs `first..first + width` of a row.
+    fn finish(&self, row: usize, first: usize, width: usize) {
+        let out = self.part(row, first, width);
+        if let Some(bias) = self.bias {
+            add_into(out, &bias[first..first + width]);
         }
-        half /= 2;
+        match self.act {
+            Act::None => {}
+            // Each has a loop of its own, so that it is vectorised.
+            Act::Gelu => out.iter_mut().for_each(|v| *v = v.gelu()),
+            Act::Relu => out.iter_mut().for_each(|v| *v = Act::Relu.apply(*v)),
+        }
     }
-    lanes[0]
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.x[row * self.k..][..self.k]
+    }
+
+    fn weights(&self, output: usize) -> &[f32] {
+        &self.w[output * self.k..][..self.k]
+    }
+
+    /// Outputs `first..first + width` of a row.
+    #[allow(clippy::mut_from_ref)]
+    fn part(&self, row: usize, first: usize, width: usize) -> &mut [f32] {
+        // SAFETY: a task touches the outputs of its own range alone, one slice at a time.
+        unsafe { self.out.slice(row * self.o + first, width) }
+    }
 }
 
 /// Layer normalisation of every row of `x [n, d]` into `out`, where `d` is the length of `w` and `b`.
@@ -256,6 +169,7 @@ mod tests {
             (1, 64, 64),
             (5, 37, 131),
             (4, 130, 66),
+            (67, 33, 50),
             (3, 3, 2),
             (2, 0, 5),
         ] {

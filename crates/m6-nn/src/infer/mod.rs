@@ -1,6 +1,7 @@
 //! Kernels used by generation, on plain slices: a row's result does not depend on how many rows are in the call, bit for bit.
 
 mod attention;
+mod dots;
 mod largest;
 mod linear;
 

@@ -8,6 +8,7 @@ mod step;
 pub use checkpoint::{LoadedVqgan, export_vqgan, load_vqgan};
 pub use config::AdversaryConfig;
 pub use evaluate::{Rebuilt, rebuild};
+pub use step::{VqganOutcome, VqganTrainer};
 
 use crate::checkpoint::{CHECKPOINT_VERSION, TrainState};
 use crate::config::TrainConfig;
@@ -33,7 +34,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use step::{VqganOutcome, VqganTrainer};
 
 /// Name under which a run's cursor counts the pictures drawn.
 const CURSOR: &str = "pictures";

@@ -13,11 +13,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Everything that an update reads and writes, apart from the pictures.
-pub(super) struct VqganTrainer {
-    pub vqgan: Vqgan,
-    pub optimizer: Optimizer,
-    pub discriminator: Discriminator,
-    pub disc_optimizer: Optimizer,
+pub struct VqganTrainer {
+    pub(super) vqgan: Vqgan,
+    pub(super) optimizer: Optimizer,
+    pub(super) discriminator: Discriminator,
+    pub(super) disc_optimizer: Optimizer,
     perceptual: Option<Perceptual>,
     adversary: AdversaryConfig,
     train: TrainConfig,
@@ -25,18 +25,24 @@ pub(super) struct VqganTrainer {
 }
 
 /// What an update found.
-pub(super) struct VqganOutcome {
+pub struct VqganOutcome {
     /// Weighted sum of reconstruction, features and codebook.
     pub loss: f64,
     /// Every part with its name in the metrics.
     pub parts: Vec<(String, f64)>,
+    /// Learning rate of the update.
     pub lr: f64,
+    /// Norm of the gradient of encoder, codebook and decoder before clipping.
     pub grad_norm: f64,
     /// Codes of the batch.
     pub codes: Vec<u32>,
 }
 
 impl VqganTrainer {
+    /// A trainer before its first update; the discriminator is drawn from `train.seed`.
+    ///
+    /// # Errors
+    /// When the discriminator's sizes cannot be built.
     pub fn new(
         vqgan: Vqgan,
         perceptual: Option<Perceptual>,
@@ -69,6 +75,9 @@ impl VqganTrainer {
     }
 
     /// Makes update `step` (counted from 1) on pictures `[n, 3, side, side]` in [-1, 1].
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a loss or gradient is not finite; it names `last_good`, the newest sound checkpoint.
     pub fn step(
         &mut self,
         step: u64,

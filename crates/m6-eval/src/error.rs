@@ -57,6 +57,9 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// Feature vectors that no figure can be computed of.
+    #[error("feature vectors: {0}")]
+    Features(String),
     /// A line of a file that is not what was expected.
     #[error("line {line}: {message}; expected {expected}")]
     Line {

@@ -1,5 +1,6 @@
 //! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
-//! distinct-n.
+//! distinct-n; and of pictures by the feature vectors that some network gave them, Frechet distance, precision, recall, density and
+//! coverage.
 //!
 //! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
 //! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
@@ -21,10 +22,14 @@ mod captions;
 mod cider;
 mod diversity;
 mod error;
+mod features;
 mod files;
+mod frechet;
+mod manifold;
 mod ngrams;
 mod rouge;
 mod segment;
+mod symmetric;
 
 pub use answers::{AnswerItem, AnswerScores, KindScore, normalize_answer, score_answers};
 pub use bleu::{BleuScores, bleu};
@@ -32,7 +37,10 @@ pub use captions::{CaptionScores, ItemScores, score_captions};
 pub use cider::{CiderScores, cider};
 pub use diversity::distinct_n;
 pub use error::{Error, Result};
+pub use features::Features;
 pub use files::{parse_answers, parse_candidates, parse_references};
+pub use frechet::{Gaussian, frechet_distance};
+pub use manifold::{ManifoldScores, manifold_scores};
 pub use ngrams::Sentences;
 pub use rouge::rouge_l;
 pub use segment::{Segment, Segmenter};

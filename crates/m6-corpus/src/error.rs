@@ -24,6 +24,16 @@ pub enum Error {
     /// Settings that cannot be followed.
     #[error("{0}")]
     Config(String),
+    /// An object store refused, or was not reached.
+    #[error("{address}: cannot {action} it: {problem}")]
+    Remote {
+        /// The object or prefix.
+        address: String,
+        /// What was tried, as a verb ("read", "list").
+        action: &'static str,
+        /// The store's reason, and what to do.
+        problem: String,
+    },
     /// A durable write or a lock failed.
     #[error(transparent)]
     Store(#[from] m6_store::Error),

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod normalize;
 pub mod page;
 pub mod pictures;
+pub mod remote;
 pub mod rules;
 pub mod sources;
 pub mod table;

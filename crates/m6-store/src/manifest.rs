@@ -68,13 +68,21 @@ pub fn read(dir: &Path) -> Result<Manifest> {
         let expected = format!("at most {MAX_MANIFEST_BYTES} bytes");
         return Err(Error::damaged(&path, MAX_MANIFEST_BYTES, expected, "more"));
     }
-    let manifest: Manifest = serde_json::from_slice(&text)
-        .map_err(|error| Error::damaged(&path, 0, "a manifest in JSON", error.to_string()))?;
+    parse(&text, &path)
+}
+
+/// The manifest in the bytes of a `MANIFEST.json`, its form checked; `path` is where they come from, for errors.
+///
+/// # Errors
+/// [`Error::Damaged`] as for [`read`].
+pub fn parse(text: &[u8], path: &Path) -> Result<Manifest> {
+    let manifest: Manifest = serde_json::from_slice(text)
+        .map_err(|error| Error::damaged(path, 0, "a manifest in JSON", error.to_string()))?;
     if manifest.format_version == 0 || manifest.format_version > FORMAT_VERSION {
         let expected =
             format!("format_version 1 to {FORMAT_VERSION} (a newer m6 may have written it)");
         return Err(Error::damaged(
-            &path,
+            path,
             0,
             expected,
             manifest.format_version.to_string(),
@@ -82,12 +90,7 @@ pub fn read(dir: &Path) -> Result<Manifest> {
     }
     if let Some(file) = manifest.files.iter().find(|file| !is_inside(&file.name)) {
         let got = format!("{:?}", file.name);
-        return Err(Error::damaged(
-            &path,
-            0,
-            "file names inside the folder",
-            got,
-        ));
+        return Err(Error::damaged(path, 0, "file names inside the folder", got));
     }
     Ok(manifest)
 }

@@ -8,6 +8,7 @@ use m6_store::atomic::DirCommit;
 use rayon::prelude::*;
 
 use super::config::{Config, SourceConfig};
+use super::files::Files;
 use super::inputs::Shard;
 use super::work::{Note, Stage, Work};
 use crate::{Error, Result};
@@ -48,8 +49,10 @@ pub enum Side {
 pub struct Context<'a> {
     /// The configuration.
     pub config: &'a Config,
+    /// Where inputs lie.
+    pub files: Files<'a>,
     /// Where results lie.
-    pub work: Work,
+    pub work: Work<'a>,
     /// The input, cut.
     pub shards: Vec<Shard>,
     /// Set from outside to end after the shard in work.

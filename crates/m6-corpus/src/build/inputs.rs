@@ -8,7 +8,9 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{Config, Form, Paths, SourceConfig};
+use super::config::{Config, Form, SourceConfig};
+use super::files::Files;
+use super::work::{KeyHash, Note, Stage, Work, write_json};
 use super::{Planned, adapt};
 use crate::{Error, Result};
 
@@ -16,6 +18,15 @@ use crate::{Error, Result};
 const CACHE_NAME: &str = "inputs.json";
 /// Files below this many bytes are put together in a shard by count too, so that a shard of many tiny pages ends.
 const MAX_FILES: usize = 4096;
+/// Counting the lines of large objects.
+const CUTS_STAGE: Stage = Stage {
+    name: "cuts",
+    version: 1,
+};
+/// Where the cuts of an object lie.
+const CUTS_NAME: &str = "cuts.json";
+/// First bytes of a large object that are asked for to see whether it can be cut; more when they hold less than three records.
+const HEAD_BYTES: u64 = 1 << 20;
 /// Bytes read at a time while lines are counted.
 const SCAN_BYTES: usize = 1 << 20;
 
@@ -71,11 +82,19 @@ impl Hashes {
         }
     }
 
-    /// The hash of a file's content; of a folder, that of its files' names and contents.
+    /// The hash of a file's content; of a folder, that of its files' names and contents. Of an object, what the store says of its content:
+    /// it is not read to know that it is the same.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when it cannot be read.
-    pub fn of(&mut self, path: &Path) -> Result<String> {
+    pub fn of(&mut self, files: &Files<'_>, path: &Path) -> Result<String> {
+        match files.identity(path) {
+            Some(identity) => Ok(identity),
+            None => self.of_local(path),
+        }
+    }
+
+    fn of_local(&mut self, path: &Path) -> Result<String> {
         let data = fs::metadata(path).map_err(|source| io(path, source))?;
         if data.is_dir() {
             let mut hash = blake3::Hasher::new();
@@ -83,7 +102,7 @@ impl Hashes {
                 let name = file.strip_prefix(path).unwrap_or(&file);
                 hash.update(name.to_string_lossy().as_bytes());
                 hash.update(b"\0");
-                hash.update(self.of(&file)?.as_bytes());
+                hash.update(self.of_local(&file)?.as_bytes());
             }
             return Ok(hash.finalize().to_hex().to_string());
         }
@@ -117,7 +136,7 @@ impl Hashes {
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when the file cannot be read.
     fn line_cuts(&mut self, path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
-        self.of(path)?;
+        self.of_local(path)?;
         let Some(known) = self.known.get_mut(path) else {
             return Ok(vec![(0, 0)]);
         };
@@ -130,6 +149,24 @@ impl Hashes {
         known.cuts = Some((step, cuts.clone()));
         self.is_changed = true;
         Ok(cuts)
+    }
+
+    /// Cuts of an object that were learnt before.
+    fn cuts_of(&self, path: &Path, identity: &str, step: u64) -> Option<Vec<(u64, u64)>> {
+        let known = self.known.get(path)?;
+        let (of_step, cuts) = known.cuts.as_ref()?;
+        (known.blake3 == identity && *of_step == step).then(|| cuts.clone())
+    }
+
+    fn learn(&mut self, path: &Path, identity: &str, size: u64, step: u64, cuts: &[(u64, u64)]) {
+        let known = Known {
+            size,
+            modified_ns: 0,
+            blake3: identity.to_string(),
+            cuts: Some((step, cuts.to_vec())),
+        };
+        self.known.insert(path.to_owned(), known);
+        self.is_changed = true;
     }
 
     /// Keeps what was learnt.
@@ -145,36 +182,8 @@ impl Hashes {
     }
 }
 
-/// The files (or folders, where a source takes them) that paths name, relative to `root`, sorted within each glob.
-///
-/// # Errors
-/// [`Error::Config`] for a path that names nothing or a glob that is none.
-pub fn expand(root: &Path, paths: &Paths) -> Result<Vec<PathBuf>> {
-    let mut out: Vec<PathBuf> = Vec::new();
-    for pattern in paths.iter() {
-        let whole = root.join(pattern);
-        if whole.exists() {
-            out.push(whole);
-            continue;
-        }
-        let text = whole.to_string_lossy();
-        let matches = glob::glob(&text)
-            .map_err(|error| Error::Config(format!("path `{pattern}`: {error}")))?;
-        let mut found: Vec<PathBuf> = matches.filter_map(std::result::Result::ok).collect();
-        if found.is_empty() {
-            return Err(Error::Config(format!(
-                "path `{pattern}` names no file below {}",
-                root.display()
-            )));
-        }
-        found.sort();
-        out.extend(found);
-    }
-    Ok(out)
-}
-
 /// Every regular file below a folder, in order of path.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut out, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(|source| io(&folder, source))? {
@@ -195,27 +204,35 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// [`Error::Config`] naming every source whose files are not there.
-pub(super) fn plan(config: &Config) -> Result<Vec<Planned>> {
+pub(super) fn plan(config: &Config, files: &Files<'_>) -> Result<Vec<Planned>> {
     let (mut out, mut problems) = (Vec::new(), Vec::new());
     for source in &config.sources {
-        match expand(&config.root, &source.path) {
-            Ok(files) => {
-                let sizes: Result<Vec<u64>> = files.iter().map(|file| size_of(file)).collect();
+        match files.expand(&source.path) {
+            Ok(found) => {
+                let sizes: Result<Vec<u64>> = found.iter().map(|file| files.size(file)).collect();
                 out.push(Planned {
                     source: source.name.clone(),
-                    files: files.len(),
+                    files: found.len(),
                     bytes: sizes?.iter().sum(),
                 });
             }
-            Err(error) => problems.push(format!("source `{}`: {error}", source.name)),
+            Err(error) => problems.push(missing(source, error)?),
         }
-        if let Err(error) = expand(&config.root, &source.pictures_from) {
-            problems.push(format!("source `{}`: {error}", source.name));
+        if let Err(error) = files.expand(&source.pictures_from) {
+            problems.push(missing(source, error)?);
         }
     }
     match problems.is_empty() {
         true => Ok(out),
         false => Err(Error::Config(problems.join("\n"))),
+    }
+}
+
+/// A source's files that are not there are told with those of the others; a store that refuses once would refuse for the others too.
+fn missing(source: &SourceConfig, error: Error) -> Result<String> {
+    match error {
+        Error::Remote { .. } => Err(error),
+        error => Ok(format!("source `{}`: {error}", source.name)),
     }
 }
 
@@ -223,12 +240,22 @@ pub(super) fn plan(config: &Config) -> Result<Vec<Planned>> {
 ///
 /// # Errors
 /// [`Error::Config`] naming every source whose files are not there, [`Error::Io`] for a file that cannot be read.
-pub fn shards(config: &Config, hashes: &mut Hashes) -> Result<Vec<Shard>> {
+pub fn shards(
+    config: &Config,
+    files: &Files<'_>,
+    work: &Work<'_>,
+    hashes: &mut Hashes,
+) -> Result<Vec<Shard>> {
     let (mut out, mut problems) = (Vec::new(), Vec::new());
+    let mut known = Learnt {
+        files,
+        work,
+        hashes,
+    };
     for (index, source) in config.sources.iter().enumerate() {
-        match expand(&config.root, &source.path) {
-            Ok(files) => cut(config, index, source, files, hashes, &mut out)?,
-            Err(error) => problems.push(format!("source `{}`: {error}", source.name)),
+        match files.expand(&source.path) {
+            Ok(found) => cut(config, index, source, found, &mut known, &mut out)?,
+            Err(error) => problems.push(missing(source, error)?),
         }
     }
     match problems.is_empty() {
@@ -237,12 +264,19 @@ pub fn shards(config: &Config, hashes: &mut Hashes) -> Result<Vec<Shard>> {
     }
 }
 
+/// What is known of files without reading them, and where what is learnt is kept.
+struct Learnt<'a> {
+    files: &'a Files<'a>,
+    work: &'a Work<'a>,
+    hashes: &'a mut Hashes,
+}
+
 fn cut(
     config: &Config,
     index: usize,
     source: &SourceConfig,
     files: Vec<PathBuf>,
-    hashes: &mut Hashes,
+    known: &mut Learnt<'_>,
     out: &mut Vec<Shard>,
 ) -> Result<()> {
     let limit = config.shard_bytes();
@@ -251,10 +285,10 @@ fn cut(
     let mut push = |files: Vec<(PathBuf, u64)>,
                     range: Option<(u64, u64)>,
                     lines_before: u64,
-                    hashes: &mut Hashes| {
+                    known: &mut Learnt<'_>| {
         let mut identity = String::new();
         for (file, _) in &files {
-            identity.push_str(&hashes.of(file)?);
+            identity.push_str(&known.hashes.of(known.files, file)?);
         }
         if let Some((from, to)) = range {
             identity.push_str(&format!("@{from}-{to}"));
@@ -273,13 +307,13 @@ fn cut(
         Ok::<(), Error>(())
     };
     for file in files {
-        let size = size_of(&file)?;
+        let size = known.files.size(&file)?;
         let full: u64 = group.iter().map(|(_, size)| size).sum::<u64>() + size;
         if !group.is_empty() && (full > limit || group.len() >= MAX_FILES) {
-            push(std::mem::take(&mut group), None, 0, hashes)?;
+            push(std::mem::take(&mut group), None, 0, known)?;
         }
         let cuts = match size > limit {
-            true => cuts(source.kind, &file, limit, size, hashes)?,
+            true => cuts(source.kind, &file, limit, size, known)?,
             false => Vec::new(),
         };
         for (at, (from, lines_before)) in cuts.iter().enumerate() {
@@ -288,7 +322,7 @@ fn cut(
                 vec![(file.clone(), size)],
                 Some((*from, to)),
                 *lines_before,
-                hashes,
+                known,
             )?;
         }
         if !cuts.is_empty() {
@@ -298,7 +332,7 @@ fn cut(
     }
     match group.is_empty() {
         true => Ok(()),
-        false => push(group, None, 0, hashes),
+        false => push(group, None, 0, known),
     }
 }
 
@@ -308,15 +342,84 @@ fn cuts(
     file: &Path,
     limit: u64,
     size: u64,
-    hashes: &mut Hashes,
+    known: &mut Learnt<'_>,
 ) -> Result<Vec<(u64, u64)>> {
-    match form {
-        Form::Archive if adapt::archive::can_start_anywhere(file) => {
-            let n_pieces = size.div_ceil(limit);
-            Ok((0..n_pieces).map(|piece| (piece * limit, 0)).collect())
+    let remote = known.files.identity(file);
+    match (form, remote) {
+        (Form::Archive, None) if adapt::archive::can_start_anywhere(file) => {
+            Ok(even_cuts(limit, size))
         }
-        Form::Jsonl if adapt::sources::is_plain(file) => hashes.line_cuts(file, limit),
+        (Form::Archive, Some(identity)) => known.remote_archive_cuts(file, &identity, limit, size),
+        (Form::Jsonl, None) if adapt::sources::is_plain(file) => {
+            known.hashes.line_cuts(file, limit)
+        }
+        (Form::Jsonl, Some(identity)) => known.remote_line_cuts(file, &identity, limit),
         _ => Ok(Vec::new()),
+    }
+}
+
+fn even_cuts(limit: u64, size: u64) -> Vec<(u64, u64)> {
+    let n_pieces = size.div_ceil(limit);
+    (0..n_pieces).map(|piece| (piece * limit, 0)).collect()
+}
+
+impl Learnt<'_> {
+    /// As for a local archive, but from its first bytes, and asked for once: three records tell whether it can be cut.
+    fn remote_archive_cuts(
+        &mut self,
+        file: &Path,
+        identity: &str,
+        limit: u64,
+        size: u64,
+    ) -> Result<Vec<(u64, u64)>> {
+        if let Some(cuts) = self.hashes.cuts_of(file, identity, limit) {
+            return Ok(cuts);
+        }
+        let mut n = HEAD_BYTES;
+        let is_cut = loop {
+            let Some(bytes) = self.files.beginning(file, n)? else {
+                break false;
+            };
+            let is_whole = bytes.len() as u64 == size;
+            match adapt::archive::beginning_can_start_anywhere(bytes, is_whole) {
+                Some(answer) => break answer,
+                None => n = n.saturating_mul(8),
+            }
+        };
+        let cuts = match is_cut {
+            true => even_cuts(limit, size),
+            false => Vec::new(),
+        };
+        self.hashes.learn(file, identity, size, limit, &cuts);
+        Ok(cuts)
+    }
+
+    /// Lines can only be counted by reading all of them. What one machine has counted the others find among the results.
+    fn remote_line_cuts(
+        &mut self,
+        file: &Path,
+        identity: &str,
+        limit: u64,
+    ) -> Result<Vec<(u64, u64)>> {
+        let head = self.files.beginning(file, 4)?;
+        if !head.is_some_and(|head| adapt::sources::begins_plain(&head)) {
+            return Ok(Vec::new());
+        }
+        let key = KeyHash::new(CUTS_STAGE)
+            .with(identity.as_bytes())
+            .with(&limit.to_le_bytes());
+        let files = self.files;
+        let folder = self.work.once(CUTS_STAGE, &key.finish(), |commit| {
+            let cuts = line_cuts(&files.local(file)?, limit)?;
+            write_json(commit, CUTS_NAME, &cuts)?;
+            Ok(Note::default())
+        })?;
+        let path = folder.join(CUTS_NAME);
+        let bytes = fs::read(&path).map_err(|source| io(&path, source))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+            path,
+            problem: error.to_string(),
+        })
     }
 }
 
@@ -346,22 +449,7 @@ fn line_cuts(path: &Path, step: u64) -> Result<Vec<(u64, u64)>> {
     Ok(cuts)
 }
 
-/// Bytes of a file, or of all files below a folder.
-fn size_of(path: &Path) -> Result<u64> {
-    let data = fs::metadata(path).map_err(|source| io(path, source))?;
-    if !data.is_dir() {
-        return Ok(data.len());
-    }
-    let mut total = 0;
-    for file in files_below(path)? {
-        total += fs::metadata(&file)
-            .map_err(|source| io(&file, source))?
-            .len();
-    }
-    Ok(total)
-}
-
-fn io(path: &Path, source: std::io::Error) -> Error {
+pub(super) fn io(path: &Path, source: std::io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         source,
@@ -370,7 +458,11 @@ fn io(path: &Path, source: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::build::config::Paths;
+    use crate::remote::Stores;
 
     fn put(dir: &Path, name: &str, bytes: &[u8]) {
         m6_store::atomic::create_dir(dir).expect("a folder");
@@ -394,14 +486,19 @@ mod tests {
             sources: vec![source("a", "*.jsonl")],
             ..Config::default()
         };
-        let mut hashes = Hashes::open(dir.path());
-        let shards = shards(&config, &mut hashes).expect("found");
+        let cut = |config: &Config| {
+            let (stores, stop) = (Stores::default(), AtomicBool::new(false));
+            let files = Files::new(config, dir.path(), &stores, &stop);
+            let work = Work::open(&dir.path().join("out"), None).expect("opens");
+            shards(config, &files, &work, &mut Hashes::open(work.root()))
+        };
+        let shards = cut(&config).expect("found");
         let sizes: Vec<usize> = shards.iter().map(|shard| shard.files.len()).collect();
         assert_eq!(sizes, [2, 2, 1]);
         assert_eq!(shards[2].number, 2);
         config.sources.push(source("b", "none-*.jsonl"));
         config.sources.push(source("c", "no.jsonl"));
-        let error = super::shards(&config, &mut hashes).expect_err("two are missing");
+        let error = cut(&config).expect_err("two are missing");
         let text = error.to_string();
         assert!(text.contains("`b`") && text.contains("`c`"), "{text}");
     }
@@ -431,16 +528,22 @@ mod tests {
         put(dir.path(), "x", b"one");
         let path = dir.path().join("x");
         let mut hashes = Hashes::open(dir.path());
-        let first = hashes.of(&path).expect("reads");
+        let first = hashes.of_local(&path).expect("reads");
         hashes.save().expect("saves");
         assert_eq!(Hashes::open(dir.path()).known.len(), 1);
         put(dir.path(), "x", b"another");
-        assert_ne!(Hashes::open(dir.path()).of(&path).expect("reads"), first);
+        assert_ne!(
+            Hashes::open(dir.path()).of_local(&path).expect("reads"),
+            first
+        );
         put(dir.path(), CACHE_NAME, b"{damaged");
         assert!(Hashes::open(dir.path()).known.is_empty());
         put(&dir.path().join("sub"), "y", b"1");
-        let folder = hashes.of(&dir.path().join("sub")).expect("reads");
+        let folder = hashes.of_local(&dir.path().join("sub")).expect("reads");
         put(&dir.path().join("sub"), "z", b"1");
-        assert_ne!(hashes.of(&dir.path().join("sub")).expect("reads"), folder);
+        assert_ne!(
+            hashes.of_local(&dir.path().join("sub")).expect("reads"),
+            folder
+        );
     }
 }

@@ -15,8 +15,10 @@ pub mod compare;
 pub mod config;
 mod context;
 mod docs;
+mod files;
 pub mod inputs;
 pub mod ledger;
+mod mirror;
 mod publish;
 mod report;
 mod stages;
@@ -44,12 +46,15 @@ pub use tokens::count_tokens;
 
 use adapt::rules::{Assets, Judges, Packs};
 use context::{Context, Made};
-use inputs::Hashes;
+use files::Files;
+use inputs::{Hashes, Shard};
+use mirror::Mirror;
 use stages::{
     calibrate, decide, duplicates, extract, finish, lines, looks, mix, pictures, signals, write,
 };
 use work::Work;
 
+use crate::remote::{Address, Stores};
 use crate::{Error, Result};
 
 /// A part of the shards: number `index` of `count`.
@@ -76,8 +81,21 @@ impl std::str::FromStr for Slice {
     }
 }
 
+impl Slice {
+    /// Of every source a run of neighbours, so that a file cut into many shards is read on few machines; sources begin at different
+    /// slices, so that small ones do not all go to the first.
+    fn takes(self, shard: &Shard, n_shards_of_source: usize) -> bool {
+        let turn = shard.number * self.count / n_shards_of_source.max(1);
+        (turn + shard.source) % self.count == self.index
+    }
+}
+
 /// How a build is run; none of it changes what is made.
 pub struct Options<'a> {
+    /// Where the output goes too: results of stages are shared with other machines there, and the finished corpus is put there.
+    pub mirror: Option<&'a Address>,
+    /// The object stores in use.
+    pub stores: &'a Stores,
     /// Only this part of the shards, and only the stages before the first reduce.
     pub slice: Option<Slice>,
     /// Set from outside to end after the shard in work.
@@ -114,9 +132,13 @@ pub struct Planned {
 /// Checks that everything a configuration names is there, and says how much it is; nothing is written.
 ///
 /// # Errors
-/// [`Error::Config`] with every source whose files are not there, and what lists, models and packs answer.
-pub fn plan(config: &Config) -> Result<Vec<Planned>> {
-    let out = inputs::plan(config)?;
+/// [`Error::Config`] with every source whose files are not there, [`Error::Remote`] for a store that refuses, and what lists, models
+/// and packs answer.
+pub fn plan(config: &Config, stores: &Stores) -> Result<Vec<Planned>> {
+    let stop = AtomicBool::new(false);
+    // Objects are only listed.
+    let files = Files::new(config, Path::new(""), stores, &stop);
+    let out = inputs::plan(config, &files)?;
     Assets::load(config)?;
     Packs::load(config)?;
     Ok(out)
@@ -127,7 +149,7 @@ pub fn plan(config: &Config) -> Result<Vec<Planned>> {
 /// # Errors
 /// [`Error::Config`] for settings that cannot be followed and files that are not there, before any work;
 /// [`Error::Damaged`] when more of a source is damaged than allowed; [`Error::Interrupted`] when asked to stop;
-/// [`Error::Store`] when another process builds in `out`, or the disk is full.
+/// [`Error::Store`] when another process builds in `out`, or the disk is full; [`Error::Remote`] when an object store refuses.
 pub fn run(
     config: &Config,
     out: &Path,
@@ -140,21 +162,28 @@ pub fn run(
     }
     m6_store::atomic::create_dir(out)?;
     let _lock = lock(out, options.slice)?;
-    let work = Work::open(out)?;
+    let mirror = options
+        .mirror
+        .map(|address| Mirror::open(address, options.stores, options.stop))
+        .transpose()?;
+    let work = Work::open(out, mirror)?;
+    let cache = work.root().join("objects");
+    let files = Files::new(config, &cache, options.stores, options.stop);
     let mut hashes = Hashes::open(work.root());
-    let mut shards = inputs::shards(config, &mut hashes)?;
+    let mut shards = inputs::shards(config, &files, &work, &mut hashes)?;
     if let Some(slice) = options.slice {
-        let mut number = 0;
-        shards.retain(|_| {
-            number += 1;
-            (number - 1) % slice.count == slice.index
-        });
+        let mut totals = vec![0; config.sources.len()];
+        for shard in &shards {
+            totals[shard.source] += 1;
+        }
+        shards.retain(|shard| slice.takes(shard, totals[shard.source]));
     }
     hashes.save()?;
     let assets = Assets::load(config)?;
     let packs = Packs::load(config)?;
     let context = Context {
         config,
+        files,
         work,
         shards,
         stop: options.stop,
@@ -204,9 +233,9 @@ fn whole(
     assets: &Assets,
     packs: &Packs,
 ) -> Result<Summary> {
-    let evaluation = finish::Evaluation::load(context.config, hashes)?;
+    let evaluation = finish::Evaluation::load(context.config, &context.files, hashes)?;
     let truth_hash = truth_path(context.config)
-        .map(|path| hashes.of(&path))
+        .map(|path| hashes.of(&context.files, &path))
         .transpose()?;
     let extracted = extract::run(context, hashes)?;
     let thresholds = calibrate::run(context, &extracted, assets, packs)?;
@@ -241,6 +270,9 @@ fn whole(
     let written = write::run(context, &found, assets, &judges)?;
     let key = publish::key(context, &written, truth_hash.as_deref());
     if let Some((manifest, stats)) = already(out, &key) {
+        if let Some(mirror) = context.work.mirror() {
+            mirror.publish(out, &manifest)?;
+        }
         return Ok(summary(context, Some(manifest.digest), Some(stats)));
     }
     let one = std::slice::from_ref;
@@ -271,6 +303,9 @@ fn whole(
         &stats,
         assets.manifest(),
     )?;
+    if let Some(mirror) = context.work.mirror() {
+        mirror.publish(out, &manifest)?;
+    }
     Ok(summary(context, Some(manifest.digest), Some(stats)))
 }
 

@@ -24,8 +24,10 @@ pub const STAGE: Stage = Stage {
 pub const MANIFEST_NAME: &str = "manifest.json";
 /// Version of the manifest.
 const FORMAT_VERSION: u32 = 1;
+/// What lies beside the folders, for people and `m6 prepare`.
+pub const TEXTS: [&str; 4] = ["stats.json", "prepare.toml", "README.md", "report.html"];
 /// Folders of the corpus.
-const FOLDERS: [&str; 5] = ["text", "pairs", "documents", "ledger", "records"];
+pub const FOLDERS: [&str; 5] = ["text", "pairs", "documents", "ledger", "records"];
 
 /// `manifest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +68,7 @@ pub fn key(context: &Context<'_>, written: &[Made], truth: Option<&str>) -> Stri
     let config = Config {
         // Neither where the data lies nor how much memory there is changes what is made.
         root: PathBuf::new(),
+        cache: None,
         memory_mb: 0,
         ..context.config.clone()
     };

@@ -2,6 +2,8 @@
 
 mod faults;
 mod fixture;
+#[cfg(feature = "s3")]
+mod remote;
 mod whole;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 //!
 //! A result lies in `work/<stage>/<key>/`; the key is a hash of the stage, its version, the keys of its inputs, its part of the
 //! configuration and the hashes of its assets. A folder is committed whole or is not there, so what exists is never made twice, and
-//! several processes may fill one `work` folder at the same time: the first commit of a key wins and the others find it.
+//! several processes may fill one `work` folder at the same time: the first commit of a key wins and the others find it. With an
+//! output in an object store the folder is this machine's part of it: what is finished goes there, what others finished comes from there.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use m6_store::atomic::DirCommit;
 use m6_store::manifest::MANIFEST_NAME;
 use serde::{Deserialize, Serialize};
 
+use super::mirror::Mirror;
 use crate::{Error, Result};
 
 /// Hexadecimal digits of a key: 128 bits.
@@ -78,22 +80,24 @@ pub struct Note {
 
 /// The `work` folder of an output.
 #[derive(Debug)]
-pub struct Work {
+pub struct Work<'a> {
     root: PathBuf,
+    mirror: Option<Mirror<'a>>,
     n_made: AtomicU64,
     n_found: AtomicU64,
 }
 
-impl Work {
-    /// The work folder of an output folder; made when it is not there.
+impl<'a> Work<'a> {
+    /// The work folder of an output folder; made when it is not there. `mirror` is where its results go too.
     ///
     /// # Errors
     /// [`Error::Store`] when it cannot be made.
-    pub fn open(out: &Path) -> Result<Self> {
+    pub fn open(out: &Path, mirror: Option<Mirror<'a>>) -> Result<Self> {
         let root = out.join("work");
         m6_store::atomic::create_dir(&root)?;
         Ok(Self {
             root,
+            mirror,
             n_made: AtomicU64::new(0),
             n_found: AtomicU64::new(0),
         })
@@ -110,11 +114,37 @@ impl Work {
         folder.join(MANIFEST_NAME).is_file().then_some(folder)
     }
 
-    /// The result of a stage: found, or made by `make` and committed.
+    /// Where the output goes too.
+    pub fn mirror(&self) -> Option<&Mirror<'a>> {
+        self.mirror.as_ref()
+    }
+
+    /// The result of a stage: found here or at the mirror, or made by `make` and committed.
     ///
     /// # Errors
-    /// What `make` answers, and [`Error::Store`] when the result cannot be committed.
+    /// What `make` answers, [`Error::Store`] when the result cannot be committed, [`Error::Remote`] when the mirror refuses.
     pub fn once(
+        &self,
+        stage: Stage,
+        key: &str,
+        make: impl FnOnce(&DirCommit) -> Result<Note>,
+    ) -> Result<PathBuf> {
+        let Some(mirror) = &self.mirror else {
+            return self.once_here(stage, key, make);
+        };
+        let folder = self.root.join(stage.name).join(key);
+        if self.find(stage, key).is_none() && mirror.fetch(stage, key, &folder)? {
+            self.n_found.fetch_add(1, Ordering::Relaxed);
+            self.log("fetched", stage, key)?;
+            return Ok(folder);
+        }
+        let folder = self.once_here(stage, key, make)?;
+        // Also for what was found here: a process killed between commit and upload left it so.
+        mirror.push(stage, key, &folder)?;
+        Ok(folder)
+    }
+
+    fn once_here(
         &self,
         stage: Stage,
         key: &str,
@@ -225,7 +255,7 @@ mod tests {
     #[test]
     fn a_result_is_made_once_and_a_failure_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
-        let work = Work::open(dir.path()).expect("opens");
+        let work = Work::open(dir.path(), None).expect("opens");
         let failed = work.once(STAGE, "k", |_| Err(Error::Config("no".into())));
         assert!(failed.is_err() && work.find(STAGE, "k").is_none());
         for _ in 0..2 {

@@ -1,9 +1,11 @@
 //! One request to one checked address. No redirect is followed here, no proxy is used, no cookie is kept.
 
 use std::fmt;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use flate2::read::MultiGzDecoder;
 use ureq::http::{HeaderMap, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
@@ -92,7 +94,9 @@ impl Client {
 
     /// Asks for an address, with extra headers; the body is left unread.
     pub(super) fn get(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Reply, Refusal> {
-        let mut request = self.agent.get(url.as_str());
+        // The HTTP client decodes nothing: for objects of stores the same client must give bytes as they are stored.
+        let request = self.agent.get(url.as_str());
+        let mut request = request.header("accept-encoding", "gzip");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -120,26 +124,52 @@ impl Reply {
     }
 
     /// The body, when it has at most `max_bytes` decoded bytes.
-    pub(super) fn into_body(mut self, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn into_body(self, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
         let declared = self.body.content_length();
         if let Some(n_bytes) = declared.filter(|&n_bytes| n_bytes > max_bytes) {
             let detail = format!("{n_bytes} bytes declared, at most {max_bytes} are fetched");
             return Err(Refusal::lasting(Rule::Bytes, detail));
         }
-        let reader = self.body.with_config().limit(max_bytes);
-        reader.read_to_vec().map_err(refusal)
+        let bytes = self.into_prefix(max_bytes.saturating_add(1))?;
+        match bytes.len() as u64 > max_bytes {
+            true => Err(refusal(ureq::Error::BodyExceedsLimit(max_bytes))),
+            false => Ok(bytes),
+        }
     }
 
-    /// The body as far as `max_bytes` of it.
+    /// The body as far as `max_bytes` of it, decoded.
     pub(super) fn into_prefix(mut self, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
-        use std::io::Read;
+        let is_packed = self.header("content-encoding").is_some_and(|encoding| {
+            let encoding = encoding.trim();
+            encoding.eq_ignore_ascii_case("gzip") || encoding.eq_ignore_ascii_case("x-gzip")
+        });
+        let body = self.body.as_reader();
+        let (mut plain, mut packed);
+        let reader: &mut dyn Read = match is_packed {
+            true => {
+                packed = MultiGzDecoder::new(body);
+                &mut packed
+            }
+            false => {
+                plain = body;
+                &mut plain
+            }
+        };
         let mut bytes = Vec::new();
-        let mut reader = self.body.as_reader().take(max_bytes);
-        match reader.read_to_end(&mut bytes) {
+        match reader.take(max_bytes).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
+            Err(error) if is_packed && is_corrupt(&error) => {
+                Err(Refusal::lasting(Rule::Network, error.to_string()))
+            }
             Err(error) => Err(refusal(error.into())),
         }
     }
+}
+
+/// Whether an error is the decoder's, not the connection's.
+fn is_corrupt(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    matches!(error.kind(), InvalidData | InvalidInput)
 }
 
 /// What the client's errors mean for an address.
@@ -156,7 +186,7 @@ fn refusal(error: ureq::Error) -> Refusal {
         Error::LargeResponseHeader(..) => Refusal::lasting(Rule::Bytes, detail),
         Error::Timeout(_) => Refusal::temporary(Rule::Time, detail),
         Error::BadUri(_) | Error::Http(_) => Refusal::lasting(Rule::Url, detail),
-        Error::Tls(_) | Error::Rustls(_) | Error::TlsRequired | Error::Decompress(..) => {
+        Error::Tls(_) | Error::Rustls(_) | Error::TlsRequired => {
             Refusal::lasting(Rule::Network, detail)
         }
         _ => Refusal::temporary(Rule::Network, detail),

@@ -1,5 +1,6 @@
 //! Fetching from a server on loopback; nothing here can reach anything else.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -51,6 +52,35 @@ fn missing() -> Answer {
 
 fn ok(body: &[u8]) -> Answer {
     Answer::new(200, &["Content-Type: image/png"], body)
+}
+
+#[test]
+fn a_packed_body_is_unpacked_as_far_as_allowed() {
+    let pack = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let server = Server::start(move |asked: &Asked| {
+        let (good, bomb) = (pack(b"the picture"), pack(&[7; 1 << 20]));
+        let body = match asked.path.as_str() {
+            "/good" => &good[..],
+            "/bomb" => &bomb,
+            "/damaged" => b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff",
+            _ => return missing(),
+        };
+        Answer::new(200, &["Content-Encoding: gzip"], body)
+    });
+    let good = one(config(), &server.url("/good")).unwrap();
+    assert_eq!(good.body, b"the picture");
+    assert_eq!(
+        rule(&one(config(), &server.url("/bomb"))),
+        Some(Rule::Bytes)
+    );
+    assert_eq!(
+        rule(&one(config(), &server.url("/damaged"))),
+        Some(Rule::Network)
+    );
 }
 
 #[test]

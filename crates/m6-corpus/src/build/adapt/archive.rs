@@ -12,19 +12,31 @@ use crate::sources::{self, Caption, CaptionRole, Html, Picture, PictureData, Raw
 
 /// Links of one WAT record that are looked at.
 const MAX_LINKS: usize = 10_000;
+/// Records at the beginning of an archive that tell whether every record has a member of its own.
+const FIRST: usize = 3;
 /// Bytes of a body in which a page without a media type is known by its first mark.
 const SNIFF: usize = 512;
 
 /// Whether reading can start at any byte: every record has a member of its own, or none is compressed.
 pub fn can_start_anywhere(path: &Path) -> bool {
-    let Ok(reader) = Reader::open(path, limits(1)) else {
-        return false;
-    };
+    Reader::open(path, limits(1)).is_ok_and(|reader| are_apart(&first_places(reader)))
+}
+
+/// The same from the first bytes of an archive; none when they hold too few records to tell, and are not all.
+pub fn beginning_can_start_anywhere(bytes: Vec<u8>, is_whole: bool) -> Option<bool> {
+    let first = first_places(Reader::from_read(std::io::Cursor::new(bytes), limits(1)));
+    (is_whole || first.len() >= FIRST).then(|| are_apart(&first))
+}
+
+fn first_places(reader: Reader) -> Vec<Place> {
     let places = reader.filter_map(|item| match item {
         Ok(Item::Record(record)) => Some(record.place),
         _ => None,
     });
-    let first: Vec<Place> = places.take(3).collect();
+    places.take(FIRST).collect()
+}
+
+fn are_apart(first: &[Place]) -> bool {
     let apart = first.windows(2).all(|pair| pair[0].offset < pair[1].offset);
     first.len() > 1 && apart && first.iter().all(|place| place.within == 0)
 }

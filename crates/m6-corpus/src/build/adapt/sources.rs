@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Raw;
-use crate::build::config::{Config, SourceConfig};
-use crate::build::inputs::{self, Shard};
+use crate::build::config::SourceConfig;
+use crate::build::files::Files;
+use crate::build::inputs::Shard;
 use crate::sources::{self, Item, SourceSpec};
 use crate::{Error, Result};
 
@@ -30,9 +31,9 @@ pub fn check(source: &SourceConfig) -> std::result::Result<(), String> {
 /// Hands every item of a shard to `take`, until it answers false.
 ///
 /// # Errors
-/// [`Error::Config`] or [`Error::Io`] when the source cannot be opened at all.
+/// [`Error::Config`] or [`Error::Io`] when the source cannot be opened at all, [`Error::Remote`] when it cannot be downloaded.
 pub fn each(
-    config: &Config,
+    files: &Files<'_>,
     source: &SourceConfig,
     shard: &Shard,
     take: &mut dyn FnMut(Raw) -> bool,
@@ -41,14 +42,18 @@ pub fn each(
         let problem = format!("source `{}` is an archive", source.name);
         return Err(Error::Config(problem));
     };
+    let index = source.index.as_ref().map(|index| files.one(index));
     let spec = SourceSpec {
         kind,
-        files: shard.files.clone(),
-        pictures_from: inputs::expand(&config.root, &source.pictures_from)?,
-        index: source.index.as_ref().map(|index| config.root.join(index)),
+        files: files.all_local(&shard.files)?,
+        pictures_from: files.all_local(&files.expand(&source.pictures_from)?)?,
+        index: index
+            .transpose()?
+            .map(|index| files.local(&index))
+            .transpose()?,
         ..plain(source)
     };
-    let items = match (shard.range, shard.files.first()) {
+    let items = match (shard.range, spec.files.first()) {
         (Some((from, _)), Some(file)) => sources::open_at(
             &spec,
             &sources::Place {
@@ -66,7 +71,7 @@ pub fn each(
         let raw = match item {
             Item::Doc(doc) => Raw::Record(doc),
             Item::Damage(damage) => Raw::Damage {
-                place: shown(&config.root, &damage.place),
+                place: shown(files, &damage.place),
                 reason: damage.reason,
             },
             Item::Skipped(skipped) => Raw::Skipped {
@@ -96,10 +101,9 @@ fn plain(source: &SourceConfig) -> SourceSpec {
 }
 
 /// A place relative to the root, so that the ledger does not depend on where the data lies.
-fn shown(root: &Path, place: &sources::Place) -> String {
-    let path = place.path.strip_prefix(root).unwrap_or(&place.path);
+fn shown(files: &Files<'_>, place: &sources::Place) -> String {
     sources::Place {
-        path: path.to_owned(),
+        path: files.shown(&place.path),
         ..place.clone()
     }
     .to_string()
@@ -107,9 +111,14 @@ fn shown(root: &Path, place: &sources::Place) -> String {
 
 /// Whether a file is not compressed, so that offsets in it are offsets of its content; one that cannot be read is none.
 pub fn is_plain(path: &Path) -> bool {
-    /// Beginnings of gzip, bzip2 and zstd.
-    const PACKED: [&[u8]; 3] = [&[0x1f, 0x8b], b"BZh", &[0x28, 0xb5, 0x2f, 0xfd]];
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
-    read.is_ok() && !PACKED.iter().any(|mark| head.starts_with(mark))
+    read.is_ok() && begins_plain(&head)
+}
+
+/// The same by its first four bytes.
+pub fn begins_plain(head: &[u8]) -> bool {
+    /// Beginnings of gzip, bzip2 and zstd.
+    const PACKED: [&[u8]; 3] = [&[0x1f, 0x8b], b"BZh", &[0x28, 0xb5, 0x2f, 0xfd]];
+    !PACKED.iter().any(|mark| head.starts_with(mark))
 }

@@ -16,8 +16,10 @@ pub use source::{Form, Modality, Paths, SourceConfig};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder that paths are relative to (`.`).
+    /// Folder that paths are relative to (`.`), or the `s3://` address of one.
     pub root: PathBuf,
+    /// Folder for objects of `s3://` paths (`work/objects` of the output); several builds may share one.
+    pub cache: Option<PathBuf>,
     /// Memory the build may hold, in MiB (2048). Batches, sorts and tables are sized by it.
     pub memory_mb: u64,
     /// Bytes of input a shard holds, in MiB (32): small files are put together, archives cut.
@@ -46,6 +48,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             root: PathBuf::from("."),
+            cache: None,
             memory_mb: 2048,
             shard_mb: 32,
             seed: 1,
@@ -239,7 +242,7 @@ impl TextForm {
     }
 }
 
-/// User data that rules look at; paths are relative to `corpus.root`.
+/// User data that rules look at; paths are relative to `corpus.root`. All but evaluation sets are local files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AssetsConfig {

@@ -76,7 +76,7 @@ pub struct SourceConfig {
     pub category: Option<String>,
     /// Form of the files.
     pub kind: Form,
-    /// Files, folders or globs, relative to `corpus.root`.
+    /// Files, folders or globs, relative to `corpus.root`, or `s3://` addresses of them (globs of objects only).
     pub path: Paths,
     /// Which fields of a row are what.
     pub fields: Fields,
@@ -88,7 +88,7 @@ pub struct SourceConfig {
     pub records: Option<String>,
     /// `table` only: the character between fields.
     pub delimiter: Option<char>,
-    /// Tars, folders or globs in which the pictures lie, relative to `corpus.root`.
+    /// Tars, folders or globs in which the pictures lie, as for `path`.
     pub pictures_from: Paths,
     /// `pages` only: JSON lines with a `file` and what is known about it.
     pub index: Option<String>,

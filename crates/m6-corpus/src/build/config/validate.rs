@@ -1,9 +1,11 @@
 //! Every problem of a configuration, found before any work.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::{Config, SourceConfig};
 use crate::build::adapt;
+use crate::remote::{Address, is_remote};
 
 /// Least memory a build can be told to keep to, in MiB.
 const MIN_MEMORY_MB: u64 = 256;
@@ -17,6 +19,7 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     if config.sources.is_empty() {
         out.push("corpus.sources is empty; name at least one source".to_string());
     }
+    addresses(config, &mut out);
     let mut names = BTreeSet::new();
     for source in &config.sources {
         if !names.insert(&source.name) {
@@ -36,6 +39,43 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
         .collect();
     out.extend(adapt::rules::problems(&packs));
     out
+}
+
+/// Addresses that are none, and files that must be local.
+fn addresses(config: &Config, out: &mut Vec<String>) {
+    let mut paths = vec![config.root.clone()];
+    for source in &config.sources {
+        let all = source.path.iter().chain(source.pictures_from.iter());
+        paths.extend(all.chain(source.index.as_deref()).map(PathBuf::from));
+    }
+    for path in paths.iter().filter(|path| is_remote(path)) {
+        if let Err(error) = Address::parse(path) {
+            out.push(error.to_string());
+        }
+    }
+    let assets = &config.assets;
+    let lists = assets.lists.iter().map(|list| &list.path);
+    let single = [&assets.lm, &assets.classifier, &assets.truth];
+    let packs = config.sources.iter().filter_map(|s| s.pack.as_ref());
+    let packs = packs.chain([&config.rules.pack, &config.rules.pairs]);
+    let packs = packs
+        .filter(|name| name.ends_with(".toml"))
+        .map(PathBuf::from);
+    let files = lists.chain(single.into_iter().flatten()).cloned();
+    for path in files.chain(packs) {
+        if is_remote(&path) || is_remote(&config.root.join(&path)) {
+            out.push(format!(
+                "`{}`: lists, models, packs and the truth are local files; copy it here and give an absolute path",
+                path.display()
+            ));
+        }
+    }
+    if config.cache.as_deref().is_some_and(is_remote) {
+        out.push(
+            "corpus.cache is where objects are kept on this machine; it cannot be an address"
+                .to_string(),
+        );
+    }
 }
 
 fn numbers(config: &Config, out: &mut Vec<String>) {
@@ -170,6 +210,25 @@ mod tests {
             "defautl",
         ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_must_be_local_is_told_from_addresses() {
+        let mut config = Config {
+            root: PathBuf::from("s3://b/in"),
+            sources: vec![source("a")],
+            ..Config::default()
+        };
+        config.assets.lm = Some(PathBuf::from("/here/zh.lm"));
+        assert_eq!(config.validate(), Vec::<String>::new());
+        config.assets.truth = Some(PathBuf::from("truth.jsonl"));
+        config.cache = Some(PathBuf::from("s3://b/cache"));
+        config.sources[0].pictures_from = Paths::from(["s3://"]);
+        let problems = config.validate();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        for part in ["truth.jsonl", "corpus.cache", "no bucket"] {
+            assert!(problems.iter().any(|p| p.contains(part)), "{problems:?}");
         }
     }
 

@@ -12,7 +12,8 @@ use super::super::adapt::{self, Raw, normalize::Cleaner, page};
 use super::super::config::{Config, Form, SourceConfig};
 use super::super::context::{Context, Made, Side};
 use super::super::docs::{DOCS_NAME, DocWriter};
-use super::super::inputs::{Hashes, Shard, expand};
+use super::super::files::Files;
+use super::super::inputs::{Hashes, Shard};
 use super::super::work::{KeyHash, Note, Stage};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
@@ -54,7 +55,7 @@ pub fn run(context: &Context<'_>, hashes: &mut Hashes) -> Result<Vec<Made>> {
         |shard| Ok(key(context, shard, &beside)),
         |shard, commit| {
             let shard = &context.shards[shard];
-            extract(context.config, shard, &cleaner, commit)
+            extract(context, shard, &cleaner, commit)
         },
     )?;
     check_damage(context, &made)?;
@@ -68,11 +69,12 @@ fn beside(context: &Context<'_>, hashes: &mut Hashes) -> Result<Vec<String>> {
     let mut out = vec![String::new(); config.sources.len()];
     for source in used {
         let at = &config.sources[source];
-        for path in expand(&config.root, &at.pictures_from)? {
-            out[source].push_str(&hashes.of(&path)?);
-        }
+        let mut paths = context.files.expand(&at.pictures_from)?;
         if let Some(index) = &at.index {
-            out[source].push_str(&hashes.of(&config.root.join(index))?);
+            paths.push(context.files.one(index)?);
+        }
+        for path in paths {
+            out[source].push_str(&hashes.of(&context.files, &path)?);
         }
     }
     Ok(out)
@@ -111,13 +113,19 @@ fn what_reading_needs(source: &SourceConfig) -> SourceConfig {
     }
 }
 
-fn extract(config: &Config, shard: &Shard, cleaner: &Cleaner, commit: &DirCommit) -> Result<Note> {
+fn extract(
+    context: &Context<'_>,
+    shard: &Shard,
+    cleaner: &Cleaner,
+    commit: &DirCommit,
+) -> Result<Note> {
+    let (config, files) = (context.config, &context.files);
     let source = &config.sources[shard.source];
     let mut outputs = Outputs::new(commit)?;
     let (send, receive) = sync_channel(1);
     let read = std::thread::scope(|scope| {
         // Reading goes on while the last batch is worked on; two batches are in memory at most.
-        let reader = scope.spawn(move || read(config, source, shard, send));
+        let reader = scope.spawn(move || read(config, files, source, shard, send));
         let worked = work(config, source, cleaner, receive, &mut outputs);
         let read = reader.join().unwrap_or_else(|_| {
             Err(Error::Damaged {
@@ -140,6 +148,7 @@ fn extract(config: &Config, shard: &Shard, cleaner: &Cleaner, commit: &DirCommit
 /// Sends batches of what lies in the shard's files; ends early when nobody listens any more.
 fn read(
     config: &Config,
+    files: &Files<'_>,
     source: &SourceConfig,
     shard: &Shard,
     send: SyncSender<Vec<Raw>>,
@@ -158,10 +167,10 @@ fn read(
     };
     if source.kind == Form::Archive {
         for file in &shard.files {
-            adapt::archive::each(source, file, shard.range, &mut take)?;
+            adapt::archive::each(source, &files.local(file)?, shard.range, &mut take)?;
         }
     } else {
-        adapt::sources::each(config, source, shard, &mut take)?;
+        adapt::sources::each(files, source, shard, &mut take)?;
     }
     if !batch.is_empty() {
         // Nobody listening means that the other side has failed and will say why.

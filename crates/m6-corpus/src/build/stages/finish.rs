@@ -11,7 +11,8 @@ use m6_store::rng::mix64;
 use super::super::config::Config;
 use super::super::context::{Context, Made, Side};
 use super::super::docs::{Doc, DocReader};
-use super::super::inputs::{Hashes, expand};
+use super::super::files::Files;
+use super::super::inputs::Hashes;
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::lines::alive_of;
 use super::signals::Trimmed;
@@ -71,11 +72,11 @@ impl Evaluation {
     ///
     /// # Errors
     /// [`Error::Config`] for files that are not there, [`Error::Io`] for those that cannot be read.
-    pub fn load(config: &Config, hashes: &mut Hashes) -> Result<Self> {
+    pub fn load(config: &Config, files: &Files<'_>, hashes: &mut Hashes) -> Result<Self> {
         let mut out = Self::default();
-        for path in expand(&config.root, &config.assets.evaluation)? {
-            out.identity.push_str(&hashes.of(&path)?);
-            out.read(&path)?;
+        for path in files.expand(&config.assets.evaluation)? {
+            out.identity.push_str(&hashes.of(files, &path)?);
+            out.read(&files.local(&path)?)?;
         }
         Ok(out)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use m6_store::atomic::DirCommit;
 use m6_store::blobs::{BlobReader, BlobWriter};
@@ -14,7 +15,8 @@ use super::super::adapt::pictures::{Seen, Shelf, look, thumbnail};
 use super::super::config::{Config, PicturesConfig};
 use super::super::context::{Context, Made, Side, remove_spill, spill_folder};
 use super::super::docs::{Doc, DocPicture, DocReader};
-use super::super::inputs::{Hashes, expand};
+use super::super::files::Files;
+use super::super::inputs::Hashes;
 use super::super::work::{KeyHash, Note, Stage};
 use super::extract::{BLOBS_NAME, FOUND, FOUND_NAME};
 use super::{Sorted, finish, mix, rows};
@@ -113,7 +115,7 @@ pub fn run(
     let config = context.config;
     let found = list_found(context, extracted)?;
     let archive = Archive::open(&found, extracted)?;
-    let (shelves, shelf_keys) = shelves(config, hashes)?;
+    let (shelves, shelf_keys) = shelves(context, hashes)?;
     context.map(
         STAGE,
         Side::OneByOne,
@@ -133,7 +135,7 @@ pub fn run(
             let mut outputs = Outputs::new(commit)?;
             if context.source(shard).wants_pictures() {
                 let own = BlobReader::open(&extracted[shard].folder.join(BLOBS_NAME))?;
-                let shelf = &shelves[context.shards[shard].source];
+                let shelf = shelves[context.shards[shard].source].get(&context.files)?;
                 let finder = Finder {
                     own: &own,
                     shelf,
@@ -155,17 +157,38 @@ fn what_looking_needs(config: &PicturesConfig) -> PicturesConfig {
     }
 }
 
+/// The tars and folders of one source, opened (and downloaded) when a picture is first looked for.
+struct LateShelf {
+    paths: Vec<PathBuf>,
+    limit: usize,
+    shelf: OnceLock<Shelf>,
+}
+
+impl LateShelf {
+    fn get(&self, files: &Files<'_>) -> Result<&Shelf> {
+        if let Some(shelf) = self.shelf.get() {
+            return Ok(shelf);
+        }
+        let opened = Shelf::open(&files.all_local(&self.paths)?, self.limit)?;
+        Ok(self.shelf.get_or_init(|| opened))
+    }
+}
+
 /// The tars and folders of every source, with their hashes.
-fn shelves(config: &Config, hashes: &mut Hashes) -> Result<(Vec<Shelf>, Vec<String>)> {
+fn shelves(context: &Context<'_>, hashes: &mut Hashes) -> Result<(Vec<LateShelf>, Vec<String>)> {
     let (mut shelves, mut keys) = (Vec::new(), Vec::new());
-    for source in &config.sources {
+    for source in &context.config.sources {
         let paths: Vec<PathBuf> = match source.wants_pictures() {
-            true => expand(&config.root, &source.pictures_from)?,
+            true => context.files.expand(&source.pictures_from)?,
             false => Vec::new(),
         };
-        let hashed: Result<Vec<String>> = paths.iter().map(|path| hashes.of(path)).collect();
-        keys.push(hashed?.concat());
-        shelves.push(Shelf::open(&paths, source.limits.record)?);
+        let hashed = paths.iter().map(|path| hashes.of(&context.files, path));
+        keys.push(hashed.collect::<Result<Vec<String>>>()?.concat());
+        shelves.push(LateShelf {
+            paths,
+            limit: source.limits.record,
+            shelf: OnceLock::new(),
+        });
     }
     Ok((shelves, keys))
 }

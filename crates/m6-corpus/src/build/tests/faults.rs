@@ -7,6 +7,7 @@ use super::fixture::{build, build_with, input, out, put};
 use crate::Error;
 use crate::build::config::Paths;
 use crate::build::{Options, finished, run};
+use crate::remote::Stores;
 
 #[test]
 fn a_build_stopped_anywhere_goes_on_to_the_same_bytes() {
@@ -22,6 +23,8 @@ fn a_build_stopped_anywhere_goes_on_to_the_same_bytes() {
             seen.store(n_seen >= n_steps, Ordering::Relaxed);
         };
         let options = Options {
+            mirror: None,
+            stores: &Stores::default(),
             slice: None,
             stop: &stop,
         };

@@ -8,6 +8,7 @@ use m6_store::rng::Key;
 
 use crate::build::config::{Config, Form, Modality, Paths, SourceConfig};
 use crate::build::{Options, Progress, Slice, Summary, run};
+use crate::remote::Stores;
 use crate::{Result, sources};
 
 /// A text of `n` sentences that share next to nothing with those of another seed.
@@ -137,8 +138,13 @@ pub fn build_with(
     slice: Option<Slice>,
     watch: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Summary> {
-    let stop = AtomicBool::new(false);
-    run(config, out, &Options { slice, stop: &stop }, watch)
+    let options = Options {
+        mirror: None,
+        stores: &Stores::default(),
+        slice,
+        stop: &AtomicBool::new(false),
+    };
+    run(config, out, &options, watch)
 }
 
 /// Where output goes beside the input.

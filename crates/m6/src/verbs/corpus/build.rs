@@ -8,7 +8,9 @@ use crate::verbs::common::bytes;
 use clap::Args;
 use m6_corpus::Error;
 use m6_corpus::build::{self, Config, Options, Slice, Summary};
+use m6_corpus::remote::{self, Address, Stores};
 use serde_json::json;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Value;
 
@@ -17,11 +19,16 @@ use toml::Value;
 pub struct BuildArgs {
     /// TOML file or preset with a `[corpus]` table.
     pub config: String,
-    /// Folder of the corpus. The same command goes on where an earlier run ended; what is unchanged is not made again.
+    /// Folder of the corpus, or its address in an object store (s3://bucket/prefix). The same command goes on where an earlier run ended;
+    /// what is unchanged is not made again.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Works on one slice of the input only, for arrays of jobs on a shared folder: 0/4 is the first of four. A last run without it
-    /// makes the corpus.
+    /// Folder for the work on this machine when --out is an address; at the end the whole corpus lies there too. The last part of the
+    /// address with `.scratch`, in the current folder, unless given.
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Works on one slice of the input only, for arrays of jobs on a shared folder or address: 0/4 is the first of four. A last run
+    /// without it makes the corpus.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Slice>,
 }
@@ -29,8 +36,10 @@ pub struct BuildArgs {
 /// Runs the verb.
 pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let config = load(&args.config, &common.set, common.seed)?;
-    check_out(&args.out)?;
-    let plan = build::plan(&config).map_err(failure)?;
+    let place = Place::of(args)?;
+    check_out(&place.folder)?;
+    let stores = Stores::default();
+    let plan = build::plan(&config, &stores).map_err(failure)?;
     if common.dry_run {
         for source in &plan {
             let size = bytes(source.bytes as f64);
@@ -39,21 +48,67 @@ pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()>
                 source.source, source.files
             ));
         }
-        terminal.say(&format!("would write {}", args.out.display()));
+        terminal.say(&format!("would write {place}"));
         if terminal.json() {
             terminal.object(&json!({ "plan": plan }));
         }
         return Ok(());
     }
-    let summary = make(&config, &args.out, args.shard, terminal)?;
-    tell(&summary, &args.out, terminal);
+    let summary = make_at(&config, &place, &stores, args.shard, terminal)?;
+    tell(&summary, &place, terminal);
     Ok(())
 }
 
-/// Builds with a bar for each stage.
-pub fn make(
+/// Where a build works, and where its output goes too.
+struct Place {
+    folder: PathBuf,
+    address: Option<Address>,
+}
+
+impl Place {
+    fn of(args: &BuildArgs) -> Result<Self> {
+        if !remote::is_remote(&args.out) {
+            if args.scratch.is_some() {
+                return Err(Failure::usage(
+                    "--scratch is for an --out at an address (s3://bucket/prefix); a local --out holds its work itself",
+                ));
+            }
+            return Ok(Self {
+                folder: args.out.clone(),
+                address: None,
+            });
+        }
+        let address = Address::parse(&args.out).map_err(failure)?;
+        let usual = || PathBuf::from(format!("{}.scratch", address.name()));
+        Ok(Self {
+            folder: args.scratch.clone().unwrap_or_else(usual),
+            address: Some(address),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            None => write!(f, "{}", self.folder.display()),
+            Some(address) => write!(f, "{address} (scratch: {})", self.folder.display()),
+        }
+    }
+}
+
+/// Builds in a folder, with a bar for each stage.
+pub fn make(config: &Config, out: &Path, terminal: &Terminal) -> Result<Summary> {
+    let place = Place {
+        folder: out.to_owned(),
+        address: None,
+    };
+    make_at(config, &place, &Stores::default(), None, terminal)
+}
+
+fn make_at(
     config: &Config,
-    out: &Path,
+    place: &Place,
+    stores: &Stores,
     slice: Option<Slice>,
     terminal: &Terminal,
 ) -> Result<Summary> {
@@ -76,15 +131,20 @@ pub fn make(
             bar.at(progress.done as u64, "");
         }
     };
-    let options = Options { slice, stop: &stop };
-    let built = build::run(config, out, &options, &mut watch);
+    let options = Options {
+        mirror: place.address.as_ref(),
+        stores,
+        slice,
+        stop: &stop,
+    };
+    let built = build::run(config, &place.folder, &options, &mut watch);
     if let Some((_, bar)) = bar {
         bar.finish();
     }
     built.map_err(failure)
 }
 
-fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
+fn tell(summary: &Summary, place: &Place, terminal: &Terminal) {
     if terminal.json() {
         terminal.object(summary);
     } else if let Some(stats) = &summary.stats {
@@ -101,10 +161,8 @@ fn tell(summary: &Summary, out: &Path, terminal: &Terminal) {
         terminal.data(&text);
     }
     terminal.say(&format!(
-        "{} results of stages made, {} found from earlier runs -> {}",
-        summary.made,
-        summary.found,
-        out.display()
+        "{} results of stages made, {} found from earlier runs -> {place}",
+        summary.made, summary.found
     ));
 }
 

@@ -23,7 +23,7 @@ pub fn make(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<Sta
     let drawn = world::write(&web, options).or_data()?;
     let root = toml::Value::String(web.display().to_string());
     let config = build::load(PRESET, &[format!("corpus.root={root}")], common.seed)?;
-    let built = build::make(&config, &out, None, terminal)?;
+    let built = build::make(&config, &out, terminal)?;
     let stats = built
         .stats
         .ok_or_else(|| Failure::usage("the build made a slice, not a corpus"))?;

@@ -192,7 +192,7 @@ fn shared_rows(view: &TensorView<'_>, param: &Param) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     let own = param.var().as_detached_tensor();
-    let found = read(view, own.dtype(), param.name())?.to_device(own.device())?;
+    let found = read_tensor(view, own.dtype(), param.name())?.to_device(own.device())?;
     let table = match theirs < ours {
         true => Tensor::cat(&[&found, &own.narrow(0, theirs, ours - theirs)?], 0)?,
         false => found.narrow(0, 0, ours)?.contiguous()?,

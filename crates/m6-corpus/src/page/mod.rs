@@ -16,6 +16,7 @@ mod phrases;
 mod product;
 mod score;
 mod tag;
+mod thread;
 mod title;
 mod token;
 mod tree;

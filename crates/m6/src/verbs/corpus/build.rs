@@ -45,6 +45,7 @@ pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()>
         }
         return Ok(());
     }
+    super::memory::give_back_freed();
     let summary = make(&config, &args.out, args.shard, terminal)?;
     tell(&summary, &args.out, terminal);
     Ok(())

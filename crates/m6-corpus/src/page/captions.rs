@@ -4,6 +4,7 @@ use super::blocks::{Kind, Raw, WIDE};
 use super::images::{attr_text, has_picture_suffix, is_tracker, source};
 use super::phrases;
 use super::tag::Tag;
+use super::title::{Name, Names};
 use super::token::Key;
 use super::tree::Tree;
 use serde::{Deserialize, Serialize};
@@ -141,11 +142,16 @@ fn candidates(tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], at: usize) -> Ve
     if let Some(block) = next.filter(|b| b.kind == Kind::Caption) {
         add(Role::Figcaption, &block.text, 1);
     }
-    let above_is_taken = has_own_picture_above(blocks, shown, at);
+    let above_is_taken = is_taken_above(blocks, shown, at);
+    let below_is_taken = is_taken_below(blocks, shown, at);
     for (distance, block) in around(blocks, shown, at) {
         if block.kind == Kind::Caption {
-            let is_taken =
-                distance < 0 && above_is_taken || is_of_another_figure(tree, node, block);
+            let is_near_another = if distance < 0 {
+                above_is_taken
+            } else {
+                below_is_taken
+            };
+            let is_taken = is_near_another || is_of_another_figure(tree, node, block);
             if distance.abs() <= CAPTION_REACH && !is_taken {
                 add(Role::Figcaption, &block.text, distance);
             }
@@ -176,15 +182,31 @@ fn is_of_another_figure(tree: &Tree<'_>, node: usize, caption: &Raw) -> bool {
     figure.is_some_and(|figure| !tree.range(figure).contains(&node))
 }
 
-/// Whether the text above the picture at `at` has a picture of its own above it, whose caption it is.
-fn has_own_picture_above(blocks: &[Raw], shown: &[usize], at: usize) -> bool {
-    let above = |n: usize| {
-        at.checked_sub(n)
-            .and_then(|i| shown.get(i))
-            .map(|i| &blocks[*i])
-    };
-    let is_picture = |block: &Raw| block.kind == Kind::Image;
-    above(1).is_some_and(|block| !is_picture(block)) && above(2).is_some_and(is_picture)
+/// Whether the nearest caption above the picture at `at` stands under a picture of its own, or a picture stands between the two.
+fn is_taken_above(blocks: &[Raw], shown: &[usize], at: usize) -> bool {
+    let above = shown[..at].iter().rev().take(GALLERY_REACH);
+    let mut kinds = above.map(|i| blocks[*i].kind);
+    is_parted(&mut kinds).is_some_and(|parted| parted || kinds.next() == Some(Kind::Image))
+}
+
+/// Whether a picture stands between the picture at `at` and the nearest caption below it.
+fn is_taken_below(blocks: &[Raw], shown: &[usize], at: usize) -> bool {
+    let below = shown[at + 1..].iter().take(GALLERY_REACH);
+    is_parted(&mut below.map(|i| blocks[*i].kind)) == Some(true)
+}
+
+/// Goes up to the nearest caption: whether text and then a picture stand before it, since pictures in a row share one. `None` where there is
+/// no caption.
+fn is_parted(kinds: &mut impl Iterator<Item = Kind>) -> Option<bool> {
+    let (mut text, mut parted) = (false, false);
+    for kind in kinds {
+        match kind {
+            Kind::Caption => return Some(parted),
+            Kind::Image => parted |= text,
+            _ => text = true,
+        }
+    }
+    None
 }
 
 /// The blocks around a picture, nearest first and below before above; other pictures are stepped over.
@@ -229,12 +251,52 @@ fn is_label(block: &Raw) -> bool {
 }
 
 /// What is known of the page that a picture stands on.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct PageFacts<'a> {
     /// The address that relative ones are seen from.
     pub(crate) base: Option<&'a str>,
-    /// The page's title: content systems write it into every `alt`, where it says nothing of the picture.
-    pub(crate) title: &'a str,
+    /// What page and site are called: content systems write it into every `alt`, where it says nothing of the picture.
+    pub(crate) names: &'a Names,
+    /// The picture of what the page sells, as a place of the shown blocks: the page's title names it.
+    pub(crate) product: Option<usize>,
+}
+
+/// The first picture that carries the page's title, as a place of `shown`. Where the page sells one thing it shows that; further
+/// ones are details, parcels and tables of sizes.
+pub(crate) fn first_titled(
+    tree: &Tree<'_>,
+    blocks: &[Raw],
+    shown: &[usize],
+    names: &Names,
+    base: Option<&str>,
+) -> Option<usize> {
+    shown.iter().position(|i| {
+        let (block, node) = (&blocks[*i], blocks[*i].node as usize);
+        let titled = |key| names.which(&attr_text(tree, node, key)) == Some(Name::Page);
+        block.kind == Kind::Image
+            && (titled(Key::Alt) || titled(Key::Title))
+            && !is_tracker(tree, node)
+            && source(tree, node, base).is_some()
+    })
+}
+
+/// What a candidate says of the picture at `at`, if that is fit for a caption.
+fn fit<'c>(candidate: &'c Candidate, at: usize, page: PageFacts<'c>) -> Option<&'c str> {
+    let text = candidate.text.as_str();
+    if candidate.role == Role::Paragraph {
+        return (candidate.distance.abs() == 1).then_some(text);
+    }
+    if !says_something(text) || phrases::is_credit(text) {
+        return None;
+    }
+    if candidate.role == Role::Figcaption {
+        return Some(text);
+    }
+    match page.names.which(text) {
+        None => Some(text),
+        Some(Name::Page) if page.product == Some(at) => Some(&page.names.title),
+        Some(_) => None,
+    }
 }
 
 /// The picture at `at` of `shown` with its texts; `None` where there is no address to fetch.
@@ -251,17 +313,16 @@ pub(crate) fn image(
     }
     let src = source(tree, node, page.base)?;
     let candidates = candidates(tree, blocks, shown, at);
-    let chosen = candidates.iter().find(|c| match c.role {
-        Role::Paragraph => c.distance.abs() == 1,
-        Role::Figcaption => says_something(&c.text) && !phrases::is_credit(&c.text),
-        _ => says_something(&c.text) && c.text != page.title && !phrases::is_credit(&c.text),
-    });
+    let chosen = candidates
+        .iter()
+        .find_map(|c| Some((fit(c, at, page)?.to_string(), c.role)));
+    let (caption, caption_role) = chosen.unzip();
     Some(Image {
         src,
         alt: attr_text(tree, node, Key::Alt),
         title: attr_text(tree, node, Key::Title),
-        caption: chosen.map(|c| c.text.clone()),
-        caption_role: chosen.map(|c| c.role),
+        caption,
+        caption_role,
         candidates,
     })
 }
@@ -272,8 +333,10 @@ mod tests {
     use super::*;
 
     fn images(html: &str) -> Vec<Image> {
-        let tree = Tree::parse(html);
+        let page = format!("<title>页面的标题_某网</title>{html}");
+        let tree = Tree::parse(&page);
         let lines = Lines::of(&tree);
+        let names = Names::of(&tree, &lines);
         let shown: Vec<usize> = (0..lines.blocks.len()).collect();
         (0..shown.len())
             .filter(|at| lines.blocks[*at].kind == Kind::Image)
@@ -285,7 +348,8 @@ mod tests {
                     at,
                     PageFacts {
                         base: Some("http://a.cn/b/c.html"),
-                        title: "页面的标题",
+                        names: &names,
+                        product: None,
                     },
                 )
             })
@@ -341,8 +405,26 @@ mod tests {
             "<p><img src=a></p><div class=pic-desc>蓝色的鸟</div><p><img src=b alt=红色的花></p>",
         );
         assert_eq!(second[1].caption.as_deref(), Some("红色的花"));
+        let bird = "<div><img src=b><p class=caption>蓝色的鸟</p></div>";
+        check_caption(
+            &format!("<p><img src=a alt=红色的花></p>{text}{bird}"),
+            Some(("红色的花", Role::Alt)),
+        );
+        let second = images(&format!("{bird}{text}<p><img src=a alt=红色的花></p>"));
+        assert_eq!(second[1].caption.as_deref(), Some("红色的花"));
+        // A row of pictures shares one.
+        check_caption(
+            &format!("<p><img src=a></p>{bird}"),
+            Some(("蓝色的鸟", Role::Figcaption)),
+        );
+        check_caption(
+            "<p><img src=a alt='红色\0的\n花'></p>",
+            Some(("红色的花", Role::Alt)),
+        );
         check_caption("<p><img src=a alt=image></p>", None);
         check_caption("<p><img src=a alt=页面的标题></p>", None);
+        check_caption("<p><img src=a alt=页面的标题_某网></p>", None);
+        check_caption("<p><img src=a alt=某网></p>", None);
         check_caption(
             &format!("<p><img src=a alt=红色的花></p><p>某某供图</p>{text}"),
             Some(("红色的花", Role::Alt)),

@@ -2,6 +2,7 @@
 
 use super::address;
 use super::entity;
+use super::line;
 use super::tag::Tag;
 use super::token::{Attr, Key};
 use super::tree::Tree;
@@ -9,11 +10,10 @@ use super::tree::Tree;
 /// Width and height up to which a picture only counts visits.
 const TRACKER: u32 = 3;
 
-/// An attribute with its character references read, trimmed.
+/// An attribute with its character references read, as text would be shown.
 pub(crate) fn attr_text(tree: &Tree<'_>, node: usize, key: Key) -> String {
     let raw = tree.attr(node, key).unwrap_or_default();
-    let text = entity::decode(raw, true);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    line::shown(&entity::decode(raw, true))
 }
 
 /// The address of a picture: lazy attribute, `src`, `srcset`, then the sources of a `picture` around it.

@@ -178,6 +178,13 @@ impl Line {
     }
 }
 
+/// A text that is no part of a line, such as an attribute, as a line would show it.
+pub(super) fn shown(text: &str) -> String {
+    let mut line = Line::default();
+    line.push_flowing(text);
+    line.text
+}
+
 /// Characters that are not seen: controls, soft hyphens, zero-width marks.
 fn is_dropped(c: char) -> bool {
     c.is_control()

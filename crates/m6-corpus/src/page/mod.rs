@@ -13,8 +13,10 @@ mod images;
 mod lang;
 mod line;
 mod phrases;
+mod product;
 mod score;
 mod tag;
+mod thread;
 mod title;
 mod token;
 mod tree;
@@ -30,6 +32,7 @@ use captions::PageFacts;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use tag::Tag;
+use title::Names;
 use token::Key;
 use tree::Tree;
 
@@ -151,13 +154,21 @@ pub fn extract(html: &str, url: Option<&str>, options: &Options) -> Result<Page,
     let keep = score::choose(&tree, &lines);
     let shown: Vec<usize> = (0..lines.blocks.len()).filter(|i| keep[*i]).collect();
     let base = base_address(&tree, url);
+    let names = Names::of(&tree, &lines);
+    let product = captions::first_titled(&tree, &lines.blocks, &shown, &names, base.as_deref())
+        .filter(|_| product::sells_one(&tree, html));
+    let facts = PageFacts {
+        base: base.as_deref(),
+        names: &names,
+        product,
+    };
     let mut page = Page {
-        title: title::of(&tree, &lines),
+        title: names.title.clone(),
         charset: "utf-8".to_string(),
         cut: tree.cut,
         ..Page::default()
     };
-    fill(&mut page, &tree, &lines.blocks, &shown, base.as_deref());
+    fill(&mut page, &tree, &lines.blocks, &shown, facts);
     if page.text.is_empty() && page.images.is_empty() {
         return Err(Refusal::Empty);
     }
@@ -213,13 +224,8 @@ fn gate(html: &str, options: &Options) -> Result<(), Refusal> {
 }
 
 /// Lines and pictures that are shown, in order.
-fn fill(page: &mut Page, tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], base: Option<&str>) {
+fn fill(page: &mut Page, tree: &Tree<'_>, blocks: &[Raw], shown: &[usize], facts: PageFacts<'_>) {
     let mut known: FxHashMap<String, usize> = FxHashMap::default();
-    let title = page.title.clone();
-    let facts = PageFacts {
-        base,
-        title: &title,
-    };
     for (at, i) in shown.iter().enumerate() {
         let block = &blocks[*i];
         if block.kind != Kind::Image {

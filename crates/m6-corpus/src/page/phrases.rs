@@ -49,6 +49,8 @@ const LINE_STARTS: &[&str] = &[
     "阅读原文",
     "点击进入专题",
     "我要反馈",
+    "本帖最后由",
+    "本主题由",
     "Copyright",
     "Powered by",
 ];
@@ -143,8 +145,48 @@ pub(crate) fn is_furniture_line(text: &str) -> bool {
     let line = text.trim_start_matches(|c: char| {
         c.is_whitespace() || matches!(c, '·' | '•' | '»' | '«' | '<' | '>')
     });
-    LINE_STARTS.iter().any(|start| line.starts_with(start))
-        && text.chars().nth(LONGEST_FURNITURE_LINE).is_none()
+    text.chars().nth(LONGEST_FURNITURE_LINE).is_none()
+        && (LINE_STARTS.iter().any(|start| line.starts_with(start)) || is_pager(line))
+}
+
+/// Whether a short line leads to the other pages of a list: numbers and such words, and nothing else.
+fn is_pager(line: &str) -> bool {
+    const LEADS: &[&str] = &[
+        "上一页",
+        "下一页",
+        "前一页",
+        "后一页",
+        "上一頁",
+        "下一頁",
+        "上页",
+        "下页",
+        "首页",
+        "末页",
+        "尾页",
+        "Previous",
+        "Prev",
+        "Next",
+    ];
+    const BESIDE: &[&str] = &["共", "第", "跳转到", "跳转", "转到", "页", "条"];
+    let (mut n_leads, mut n_numbers) = (0, 0);
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let after = |words: &[&str]| words.iter().find_map(|word| rest.strip_prefix(word));
+        if let Some(after) = after(LEADS) {
+            n_leads += 1;
+            rest = after;
+        } else if let Some(after) = after(BESIDE) {
+            rest = after;
+        } else if c.is_ascii_digit() {
+            n_numbers += 1;
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        } else if c.is_alphanumeric() {
+            return false;
+        } else {
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    n_leads > 1 || (n_leads == 1 && n_numbers > 0)
 }
 
 /// Longest line that only says who made a picture, in characters, where it begins as such lines do.
@@ -224,11 +266,17 @@ mod tests {
             "责任编辑：张三",
             "上一篇：如何",
             "» 相关阅读",
+            "1 2 3 ... 10 下一页",
+            "首页 上一页 [1] 2 尾页 共 12 页",
+            "‹ Prev 1 2 Next ›",
+            "本帖最后由 老王 于 2013-4-5 12:01 编辑",
             "Copyright © 2020",
         ] {
             assert!(is_furniture_line(line), "{line}");
         }
-        assert!(!is_furniture_line("责任重大"));
+        for line in ["责任重大", "首页", "Next", "第3页", "Nextcloud 12", "1 2 3"] {
+            assert!(!is_furniture_line(line), "{line}");
+        }
         assert!(!is_furniture_line(&format!(
             "版权声明{}",
             "很长的正文".repeat(10)

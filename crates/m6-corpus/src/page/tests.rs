@@ -42,6 +42,36 @@ fn a_page_gives_text_pictures_and_names_in_order() {
 }
 
 #[test]
+fn the_title_of_a_product_page_is_the_caption_of_its_first_picture() {
+    let with = |furniture: &str, pictures: &str| {
+        let html = format!(
+            "<title>红色木马玩具_某店</title><h1>红色木马玩具</h1>{furniture}<div>{pictures}<p>{TEXT}</p><p>{TEXT}{TEXT}</p></div>"
+        );
+        let page = page(&html);
+        let captions = page.images.into_iter().map(|image| image.caption);
+        captions.collect::<Vec<_>>()
+    };
+    let title = Some("红色木马玩具".to_string());
+    let paragraph = Some(TEXT.to_string());
+    let shop = "<div>￥25.00 <button>加入购物车</button></div>";
+    let one = "<p><img src=1.jpg alt=红色木马玩具></p>";
+    let two = "<p><img src=1.jpg title=红色木马玩具_某店></p><p><img src=2.jpg alt=红色木马玩具></p><p><img src=3.jpg alt=包装盒></p>";
+    assert_eq!(with(shop, one), [title.clone()]);
+    let named = "<div itemscope itemtype=http://schema.org/Product></div>";
+    assert_eq!(with(named, one), [title.clone()]);
+    // On other pages a content system wrote it there.
+    assert_eq!(with("", one), [paragraph.clone()]);
+    assert_eq!(
+        with(shop, two),
+        [title, paragraph, Some("包装盒".to_string())]
+    );
+    assert_eq!(
+        with(shop, "<p><img src=1.jpg alt=某店></p>"),
+        [Some(TEXT.to_string())]
+    );
+}
+
+#[test]
 fn refusals_name_the_figure_and_the_limit() {
     let options = Options {
         max_bytes: 100,

@@ -2,6 +2,7 @@
 
 use super::blocks::{Kind, Lines};
 use super::entity;
+use super::line;
 use super::tag::Tag;
 use super::token::Key;
 use super::tree::Tree;
@@ -13,9 +14,62 @@ const SHORTEST: usize = 2;
 /// Headings looked at.
 const MOST_HEADINGS: usize = 64;
 
+/// What a page and its site are called.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// The title without the site's name; may be empty.
+    pub(crate) title: String,
+    /// The title as the page's `title` has it.
+    whole: String,
+    /// `og:title`.
+    og: String,
+    /// `og:site_name`.
+    site: String,
+}
+
+/// Which of its names a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// The page's.
+    Page,
+    /// The site's, or that of a part of it.
+    Site,
+}
+
+impl Names {
+    /// The names of a page.
+    pub(crate) fn of(tree: &Tree<'_>, lines: &Lines) -> Self {
+        Self {
+            title: of(tree, lines),
+            whole: page_title(tree),
+            og: meta(tree, "og:title"),
+            site: meta(tree, "og:site_name"),
+        }
+    }
+
+    /// Which of the names a text is, if it is one.
+    pub(crate) fn which(&self, text: &str) -> Option<Name> {
+        if text.is_empty() {
+            return None;
+        }
+        if [&self.title, &self.whole, &self.og]
+            .iter()
+            .any(|name| *name == text)
+        {
+            return Some(Name::Page);
+        }
+        // A bare hyphen joins words too.
+        let divided = DIVIDERS.iter().filter(|divider| **divider != "-");
+        let is_part = divided
+            .filter(|divider| self.whole.contains(**divider))
+            .any(|divider| self.whole.split(divider).any(|part| part.trim() == text));
+        (is_part || text == self.site).then_some(Name::Site)
+    }
+}
+
 /// The title: the heading that the page's `title` begins with or holds, else `og:title`, else the longest part of `title`.
 /// Empty if the page has none.
-pub(crate) fn of(tree: &Tree<'_>, lines: &Lines) -> String {
+fn of(tree: &Tree<'_>, lines: &Lines) -> String {
     let whole = page_title(tree);
     let headings: Vec<&str> = lines
         .blocks
@@ -57,11 +111,11 @@ fn page_title(tree: &Tree<'_>) -> String {
         .and_then(|i| tree.nodes.get(i + 1).filter(|n| n.parent as usize == i))
         .map(|n| entity::decode(n.text, false))
         .unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    line::shown(&text)
 }
 
 /// The content of a `meta` of this property or name.
-fn meta(tree: &Tree<'_>, name: &str) -> String {
+pub(crate) fn meta(tree: &Tree<'_>, name: &str) -> String {
     let found = (0..tree.nodes.len())
         .filter(|i| tree.nodes[*i].tag == Tag::Meta)
         .find(|i| {
@@ -73,7 +127,7 @@ fn meta(tree: &Tree<'_>, name: &str) -> String {
     let raw = found
         .and_then(|i| tree.attr(i, Key::Content))
         .unwrap_or_default();
-    entity::decode(raw, true).trim().to_string()
+    line::shown(&entity::decode(raw, true))
 }
 
 /// The longest part between dividers; the first of equals.
@@ -122,5 +176,23 @@ mod tests {
         check("<h1>只有标题</h1>", "只有标题");
         check("<p>x", "");
         check("<title>well-known</title>", "well-known");
+    }
+
+    #[test]
+    fn names_of_page_and_site() {
+        let html = "<meta property=og:site_name content=某网站><title>木马-玩具_大图_某网</title>";
+        let tree = Tree::parse(html);
+        let names = Names::of(&tree, &Lines::of(&tree));
+        for (text, expected) in [
+            ("木马-玩具", Some(Name::Page)),
+            ("木马-玩具_大图_某网", Some(Name::Page)),
+            ("某网", Some(Name::Site)),
+            ("大图", Some(Name::Site)),
+            ("某网站", Some(Name::Site)),
+            ("木马", None),
+            ("", None),
+        ] {
+            assert_eq!(names.which(text), expected, "{text}");
+        }
     }
 }

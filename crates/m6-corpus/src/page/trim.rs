@@ -1,8 +1,10 @@
-//! What is left out of the part of a page that was chosen: lists of links, teasers of other pages, repeated lines, imprints.
+//! What is left out of the part of a page that was chosen: lists of links, what stands around posts, teasers of other pages, repeated
+//! lines, imprints.
 
 use super::blocks::{Kind, Raw, WIDE};
 use super::phrases;
 use super::score::is_link;
+use super::thread;
 use rustc_hash::FxHashSet;
 
 /// Lines that are links in a row from which they are a list of links.
@@ -26,6 +28,7 @@ const IMPRINT_REACH: usize = 8;
 pub(crate) fn content(blocks: &[Raw], keep: &mut [bool]) {
     link_lists(blocks, keep);
     furniture_lines(blocks, keep);
+    thread::around_posts(blocks, keep);
     teasers(blocks, keep);
     repeats(blocks, keep);
     imprint(blocks, keep);

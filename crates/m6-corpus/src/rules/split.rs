@@ -45,23 +45,35 @@ pub fn sentences(line: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
+/// Bytes with which a mark that may end a sentence begins; no character has one of them further on.
+const MAY_END: [bool; 256] = {
+    let mut table = [false; 256];
+    let firsts = [b'!', b'?', b'.', 0xE2, 0xE3, 0xEF];
+    let mut i = 0;
+    while i < firsts.len() {
+        table[firsts[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
 /// Bytes of the first sentence of a text that is not empty.
 fn sentence_len(rest: &str) -> usize {
-    let mut chars = rest.char_indices().peekable();
-    let mut before = ' ';
-    while let Some((_, c)) = chars.next() {
-        let next = chars.peek().map(|(_, c)| *c);
-        let is_stop =
-            c == '.' && before.is_ascii_alphabetic() && next.is_none_or(char::is_whitespace);
-        before = c;
-        if !is_stop && !ends_sentence(c) {
-            continue;
+    let bytes = rest.as_bytes();
+    let mut at = 0;
+    while let Some(skipped) = bytes[at..].iter().position(|b| MAY_END[usize::from(*b)]) {
+        at += skipped;
+        let mut tail = rest[at..].chars();
+        let Some(c) = tail.next() else { break };
+        let is_stop = c == '.'
+            && at > 0
+            && bytes[at - 1].is_ascii_alphabetic()
+            && tail.clone().next().is_none_or(char::is_whitespace);
+        if is_stop || ends_sentence(c) {
+            let follows = |c: char| ends_sentence(c) || closes(c) || c.is_whitespace();
+            return rest.len() - tail.as_str().trim_start_matches(follows).len();
         }
-        while chars
-            .next_if(|(_, c)| ends_sentence(*c) || closes(*c) || c.is_whitespace())
-            .is_some()
-        {}
-        return chars.peek().map_or(rest.len(), |(at, _)| *at);
+        at += c.len_utf8();
     }
     rest.len()
 }
@@ -109,6 +121,7 @@ pub fn host(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn check_sentences(line: &str, expected: &[&str]) {
         let found: Vec<&str> = sentences(line).map(|range| &line[range]).collect();
@@ -131,6 +144,47 @@ mod tests {
         );
         check_sentences("版本1.2.3发布；下载。", &["版本1.2.3发布；下载。"]);
         check_sentences("。。。", &["。。。"]);
+    }
+
+    /// The definition, written without care for speed.
+    fn slowly(rest: &str) -> usize {
+        let mut chars = rest.char_indices().peekable();
+        let mut before = ' ';
+        while let Some((_, c)) = chars.next() {
+            let next = chars.peek().map(|(_, c)| *c);
+            let is_stop =
+                c == '.' && before.is_ascii_alphabetic() && next.is_none_or(char::is_whitespace);
+            before = c;
+            if !is_stop && !ends_sentence(c) {
+                continue;
+            }
+            while chars
+                .next_if(|(_, c)| ends_sentence(*c) || closes(*c) || c.is_whitespace())
+                .is_some()
+            {}
+            return chars.peek().map_or(rest.len(), |(at, _)| *at);
+        }
+        rest.len()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn the_first_sentence_is_what_the_definition_says(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "。", "！", "？", "!", "?", "｡", "⁉", "‼", ".", "…", "、", "，", "”", "」", ")", " ", "\u{3000}", "a", "B", "1", "é", "中",
+                    "文", "😀", "\t",
+                ]),
+                1..12,
+            ),
+            any in "\\PC{1,12}",
+        ) {
+            for text in [parts.concat(), any] {
+                prop_assert_eq!(sentence_len(&text), slowly(&text), "{:?}", text);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Cleaning of texts, line by line.
 
 use crate::build::config::NormalizeConfig;
-use crate::normalize::{Converter, Normalizer, Rules, Script};
+use crate::normalize::{Converter, Normalizer, Rules, Script, Tables};
 
 /// The cleaning of a build, set up once.
 pub struct Cleaner(Normalizer);
@@ -18,7 +18,8 @@ impl Cleaner {
                 let script: Script = name
                     .parse()
                     .map_err(|error: crate::Error| error.to_string())?;
-                Some(Converter::new(script).map_err(|error| error.to_string())?)
+                let converter = Converter::steady(script, &Tables::built_in());
+                Some(converter.map_err(|error| error.to_string())?)
             }
         };
         Ok(Self(Normalizer {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use m6_store::atomic::DirCommit;
-use m6_store::blobs::{BlobReader, BlobWriter};
 use m6_store::hash::hash64;
 
 use super::super::config::DedupConfig;
 use super::super::context::{Context, Made, remove_spill, spill_folder};
 use super::super::docs;
 use super::super::work::{KeyHash, Note, Stage, write_json};
+use super::texts::{Texts, TextsWriter};
 use super::{decide, part_name, rows, signals};
 use crate::dedup::{self, Document, Documents};
 use crate::table::{Cell, Column, Kind, Writer};
@@ -112,7 +112,7 @@ pub fn run(
             )?;
         }
         if config.text {
-            let texts = Texts::gather(extracted, measured, &alive, &twins, &spill)?;
+            let texts = Candidates::gather(extracted, measured, &alive, &twins, &spill)?;
             by_text(config, context, &spill, &texts, &mut twins)?;
         }
         remove_spill(commit)?;
@@ -192,13 +192,13 @@ fn plain_url(url: &str) -> String {
 }
 
 /// The texts of the records that are still in, on disk.
-struct Texts {
-    blobs: BlobReader,
+struct Candidates {
+    texts: Texts,
     numbers: Vec<u32>,
     quality: Vec<f32>,
 }
 
-impl Texts {
+impl Candidates {
     fn gather(
         extracted: &[Made],
         measured: &[Made],
@@ -206,8 +206,7 @@ impl Texts {
         twins: &[Option<Twin>],
         spill: &Path,
     ) -> Result<Self> {
-        let base = spill.join("texts");
-        let mut blobs = BlobWriter::create(&base)?;
+        let mut texts = TextsWriter::create(spill)?;
         let (mut numbers, mut quality) = (Vec::new(), Vec::new());
         let is_in = |number: u32| alive[number as usize] && twins[number as usize].is_none();
         let mut number = 0u32;
@@ -218,7 +217,7 @@ impl Texts {
                 let left = trimmed.take((number - start) as usize)?;
                 let text = left.as_ref().map_or(text, |left| &left.text);
                 if is_in(number) && !text.is_empty() {
-                    blobs.append(text.as_bytes())?;
+                    texts.push(text)?;
                     numbers.push(number);
                 }
                 number += 1;
@@ -234,29 +233,28 @@ impl Texts {
                 Ok(())
             })?;
         }
-        blobs.finish()?;
         Ok(Self {
-            blobs: BlobReader::open(&base)?,
+            texts: texts.finish()?,
             numbers,
             quality,
         })
     }
 }
 
-impl Documents for Texts {
+impl Documents for Candidates {
     fn len(&self) -> usize {
-        self.numbers.len()
+        self.texts.len()
     }
 
     fn document(&self, index: usize) -> Result<Option<Document<'_>>> {
-        let text = self.blobs.try_get(index).unwrap_or_default();
         let quality = self
             .quality
             .get(index)
             .copied()
             .filter(|value| !value.is_nan());
-        Ok(std::str::from_utf8(text).ok().map(|text| Document {
-            text: Cow::Borrowed(text),
+        let text = self.texts.get(index)?;
+        Ok(text.map(|text| Document {
+            text: Cow::Owned(text),
             quality,
         }))
     }
@@ -267,7 +265,7 @@ fn by_text(
     config: &DedupConfig,
     context: &Context<'_>,
     spill: &Path,
-    texts: &Texts,
+    texts: &Candidates,
     twins: &mut [Option<Twin>],
 ) -> Result<()> {
     let options = dedup::Options {

@@ -10,6 +10,7 @@ pub mod looks;
 pub mod mix;
 pub mod pictures;
 pub mod signals;
+mod texts;
 pub mod write;
 
 use std::collections::HashMap;

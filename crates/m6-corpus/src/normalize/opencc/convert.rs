@@ -7,10 +7,16 @@ use super::script::{Cut, Part, Script, Stage, TS};
 use super::table::{Table, Tables};
 use crate::{Error, Result};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+/// Most passes of a steady conversion over one text. Two are the rule: one that changes and one that finds nothing.
+const MAX_PASSES: usize = 8;
 
 /// A conversion ready for use; shared freely between threads.
 pub struct Converter {
     script: Script,
+    /// Whether what it gives, given again, stays.
+    steady: bool,
     /// Finds the cuts, where the first stage does not do so itself.
     cutter: Option<Matcher>,
     /// Whether the first stage cuts around its keys of rank 0.
@@ -33,8 +39,32 @@ impl Converter {
     /// [`Error::Config`] when it needs one that is absent, [`Error::Io`] and [`Error::Damaged`] for one that cannot be
     /// read.
     pub fn with_tables(script: Script, tables: &Tables) -> Result<Self> {
+        Self::keeping(script, tables, &[])
+    }
+
+    /// Builds a conversion that leaves what it gave as it is (ours). OpenCC's do not: `乾縣` becomes `乾县`, a name, which read again
+    /// becomes `干县`, since only the traditional writing is among the phrases. Here the phrases a conversion to simplified writes
+    /// are phrases it reads too, and it is repeated until nothing changes. On traditional text it gives what OpenCC gives. Other
+    /// conversions are those of [`Converter::with_tables`]: they mean different things of text that is already in their script.
+    ///
+    /// # Errors
+    /// As for [`Converter::with_tables`].
+    pub fn steady(script: Script, tables: &Tables) -> Result<Self> {
+        let plain = Self::with_tables(script, tables)?;
+        if !script.is_to_simplified() {
+            return Ok(plain);
+        }
+        let mut kept = written(script, tables)?;
+        kept.retain(|phrase| plain.convert(phrase) != *phrase);
+        let mut own = Self::keeping(script, tables, &kept)?;
+        own.steady = true;
+        Ok(own)
+    }
+
+    /// Builds a conversion in which some phrases stand for themselves.
+    fn keeping(script: Script, tables: &Tables, kept: &[String]) -> Result<Self> {
         let recipe = script.recipe();
-        let stage = |layers: Stage| build(script, layers, tables);
+        let stage = |layers: Stage| build(script, layers, tables, kept);
         let cutter = match recipe.cut {
             Cut::By(layers) => Some(stage(layers)?),
             Cut::None | Cut::ByFirstStage => None,
@@ -47,6 +77,7 @@ impl Converter {
             .collect::<Result<_>>()?;
         Ok(Self {
             script,
+            steady: false,
             cutter,
             first_cuts: matches!(recipe.cut, Cut::ByFirstStage),
             stages,
@@ -58,8 +89,27 @@ impl Converter {
         self.script
     }
 
+    /// Whether what it gives, given again, stays: see [`Converter::steady`].
+    pub fn is_steady(&self) -> bool {
+        self.steady
+    }
+
     /// Converts a text of any length; lines are independent of each other.
     pub fn convert(&self, text: &str) -> String {
+        let mut out = self.pass(text);
+        if self.steady && out != text {
+            for _ in 1..MAX_PASSES {
+                let next = self.pass(&out);
+                if next == out {
+                    break;
+                }
+                out = next;
+            }
+        }
+        out
+    }
+
+    fn pass(&self, text: &str) -> String {
         let mut text = compat::fold(text);
         let mut sink = Cuts::default();
         if let Some(cutter) = &self.cutter {
@@ -196,11 +246,40 @@ impl Sink for Cuts {
     }
 }
 
-/// Compiles a stage.
-fn build(script: Script, layers: Stage, tables: &Tables) -> Result<Matcher> {
+/// Compiles a stage; the kept phrases go before all of its keys but the same ones.
+fn build(script: Script, layers: Stage, tables: &Tables, kept: &[String]) -> Result<Matcher> {
     let mut builder = Builder::default();
+    pairs(script, layers, tables, &mut |key, value, rank| {
+        builder.add(key, value, rank)
+    })?;
+    kept.iter()
+        .try_for_each(|phrase| builder.add(phrase, phrase, 0))?;
+    Ok(builder.build())
+}
+
+/// The phrases that a conversion writes, each once.
+fn written(script: Script, tables: &Tables) -> Result<Vec<String>> {
+    let mut phrases = BTreeSet::new();
+    for layers in script.recipe().stages {
+        pairs(script, layers, tables, &mut |_, value, _| {
+            if value.chars().nth(1).is_some() {
+                phrases.insert(value.to_string());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(phrases.into_iter().collect())
+}
+
+/// Gives every key of a stage with its value and rank.
+fn pairs(
+    script: Script,
+    layers: Stage,
+    tables: &Tables,
+    give: &mut dyn FnMut(&str, &str, u8) -> Result<()>,
+) -> Result<()> {
     for layer in layers {
-        let mut add = |key: &str, value: &str| builder.add(key, value, layer.rank);
+        let mut add = |key: &str, value: &str| give(key, value, layer.rank);
         let (name, found) = match layer.part {
             Part::Table(name) => (name, forward(tables, name, &mut add)?),
             Part::Back(name) => (name, backward(tables, name, &mut add)?),
@@ -224,7 +303,7 @@ fn build(script: Script, layers: Stage, tables: &Tables) -> Result<Matcher> {
             )));
         }
     }
-    Ok(builder.build())
+    Ok(())
 }
 
 /// Takes a key and its value.
@@ -263,5 +342,5 @@ pub(super) fn with_table<T>(
 
 /// Traditional to simplified, for deriving dictionaries.
 pub(super) fn simplifier(tables: &Tables) -> Result<Matcher> {
-    build(Script::T2s, TS, tables)
+    build(Script::T2s, TS, tables, &[])
 }

@@ -68,6 +68,12 @@ impl Script {
         own.map_or("", |(name, _)| name)
     }
 
+    /// Whether what comes out is simplified.
+    pub fn is_to_simplified(self) -> bool {
+        use Script::{Hk2s, Hk2sp, T2s, Tw2s, Tw2sp};
+        matches!(self, T2s | Tw2s | Hk2s | Tw2sp | Hk2sp)
+    }
+
     /// What it is made of.
     pub(super) fn recipe(self) -> Recipe {
         let (cut, stages): (Cut, &'static [Stage]) = match self {

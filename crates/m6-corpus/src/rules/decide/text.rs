@@ -82,10 +82,10 @@ impl Judge {
             edits,
             n_cut_chars,
         } = self.trim(assets, text);
-        let signals = Signals::with(assets, &text, title, url);
+        let spans = pii::find(&text);
+        let signals = Signals::with_spans(assets, &text, title, url, &spans);
         let mut n_masked = 0;
         if self.actions().mask_pii {
-            let spans = pii::find(&text);
             n_masked = spans.len() as u64;
             if n_masked > 0 {
                 text = pii::mask(&text, &spans);

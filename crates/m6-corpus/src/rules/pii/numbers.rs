@@ -15,11 +15,21 @@ const PLATE_ENDS: &str = "挂学警港澳领试超";
 /// What may stand between the letter and the number of a plate.
 const PLATE_DOTS: &str = "·•. -";
 
+/// Whether something may begin with a byte: digits, capitals, and the small letters of hexadecimal numbers.
+fn may_begin(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'f')
+}
+
 /// Finds everything made of digits and adds it to `spans`.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
+    while let Some(skipped) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(may_begin))
+    {
+        at += skipped;
+        let byte = bytes[at];
         let before = at
             .checked_sub(1)
             .and_then(|index| bytes.get(index))

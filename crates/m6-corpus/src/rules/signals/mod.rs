@@ -156,6 +156,17 @@ impl Signals {
 
     /// Measures a document; a pure function of its arguments.
     pub fn with(assets: &Assets, text: &str, title: Option<&str>, url: Option<&str>) -> Self {
+        Self::with_spans(assets, text, title, url, &pii::find(text))
+    }
+
+    /// As [`Signals::with`], where the personal data in the text is known.
+    pub(crate) fn with_spans(
+        assets: &Assets,
+        text: &str,
+        title: Option<&str>,
+        url: Option<&str>,
+        spans: &[pii::Span],
+    ) -> Self {
         let scan = Scan::of(text);
         let mut signals = Self {
             title_chars: title.map(n_visible),
@@ -168,7 +179,7 @@ impl Signals {
         signals.take_phrases(text);
         signals.menu_line_share = menus::line_share(text);
         signals.take_lists(assets, text, url);
-        signals.take_pii(text);
+        signals.take_pii(spans);
         signals.perplexity = assets.lm.as_ref().and_then(|model| model.perplexity(text));
         signals.quality = assets.classifier.as_ref().map(|model| model.score(text));
         signals
@@ -247,9 +258,8 @@ impl Signals {
         self.bad_host = u64::from(url.is_some_and(|url| assets.lists.lists_host(url)));
     }
 
-    fn take_pii(&mut self, text: &str) {
-        let spans = pii::find(text);
-        for span in &spans {
+    fn take_pii(&mut self, spans: &[pii::Span]) {
+        for span in spans {
             let count = match span.kind {
                 pii::Kind::IdCard => &mut self.n_id_cards,
                 pii::Kind::Mobile => &mut self.n_mobiles,

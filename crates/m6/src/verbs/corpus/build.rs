@@ -54,6 +54,7 @@ pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()>
         }
         return Ok(());
     }
+    super::memory::give_back_freed();
     let summary = make_at(&config, &place, &stores, args.shard, terminal)?;
     tell(&summary, &place, terminal);
     Ok(())

@@ -12,6 +12,7 @@ pub mod train_lm;
 pub mod why;
 pub mod world;
 
+mod memory;
 mod texts;
 
 use crate::cli::Common;

@@ -62,7 +62,11 @@ impl NormalizeArgs {
         };
         let name = self.opencc.as_deref().or(self.t2s.then_some("t2s"));
         let script = name.map(str::parse::<Script>).transpose().or_usage()?;
-        let converter = script.map(|script| Converter::with_tables(script, &tables));
+        // Alone it is OpenCC's conversion to the letter; with cleaning it is a step of a corpus, which is run again over its own output.
+        let converter = script.map(|script| match &rules {
+            Some(_) => Converter::steady(script, &tables),
+            None => Converter::with_tables(script, &tables),
+        });
         let converter = converter.transpose().or_usage()?;
         if rules.is_none() && converter.is_none() {
             return Err(Failure::usage("there is nothing to do")

@@ -497,3 +497,28 @@ fn a_full_disk_ends_the_build_and_room_lets_it_go_on() {
             .expect("JSON");
     assert_eq!(answer["digest"], expected["digest"]);
 }
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn addresses_are_refused_with_how_to_build_for_them() {
+    let case = Case::new("name = \"rows\"\nkind = \"jsonl\"\npath = \"s3://bucket/rows.jsonl\"");
+    let config = case.arg("c.toml");
+    for out in [case.arg("out"), "s3://bucket/corpus".to_string()] {
+        let refused = run(&["corpus", "build", &config, "--out", &out, "--dry-run"]);
+        let text = failed_with(&refused, 2);
+        assert!(
+            text.contains("s3://bucket") && text.contains("--features s3"),
+            "{text}"
+        );
+    }
+    let local = run(&[
+        "corpus",
+        "build",
+        &config,
+        "--out",
+        &case.arg("out"),
+        "--scratch",
+        &case.arg("x"),
+    ]);
+    assert!(failed_with(&local, 2).contains("--scratch"));
+}

@@ -14,6 +14,7 @@ mod card;
 pub mod compare;
 pub mod config;
 mod context;
+mod cuts;
 mod docs;
 mod files;
 pub mod inputs;

@@ -244,4 +244,46 @@ mod tests {
             assert_eq!(looks_like_html(bytes), expected, "{bytes:?}");
         }
     }
+
+    #[test]
+    fn any_beginning_of_an_archive_tells_the_same_as_the_whole_or_nothing() {
+        use std::io::Write;
+
+        use crate::archive::{Compression, NewRecord, Writer};
+        let archive = |compression: Compression| {
+            let mut out = Writer::new(Vec::new(), compression);
+            for n in 0..5u8 {
+                let block = vec![b'a' + n; 900];
+                let record = NewRecord {
+                    kind: Kind::Conversion,
+                    url: Some("http://a.cn/"),
+                    date: "2024-01-01T00:00:00Z",
+                    content_type: "text/plain",
+                    fields: &[],
+                    block: &block,
+                };
+                out.write(&record).expect("written");
+            }
+            out.finish().expect("ends")
+        };
+        let mut one = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        one.write_all(&archive(Compression::None)).expect("packed");
+        let dir = tempfile::tempdir().expect("a folder");
+        for (bytes, expected) in [
+            (archive(Compression::Gzip), true),
+            (archive(Compression::None), true),
+            (one.finish().expect("packed"), false),
+            (b"no archive at all".to_vec(), false),
+        ] {
+            let path = dir.path().join("x");
+            m6_store::atomic::write_file(&path, &bytes).expect("written");
+            assert_eq!(can_start_anywhere(&path), expected);
+            let whole = beginning_can_start_anywhere(bytes.clone(), true);
+            assert_eq!(whole, Some(expected));
+            for n in (0..bytes.len()).step_by(7) {
+                let answer = beginning_can_start_anywhere(bytes[..n].to_vec(), false);
+                assert!(answer.is_none_or(|answer| answer == expected), "{n} bytes");
+            }
+        }
+    }
 }

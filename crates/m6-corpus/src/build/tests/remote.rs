@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fixture::{build, input, out};
+use super::fixture::{build, input, out, put, text};
 use crate::build::{Config, Options, Slice, Summary, finished, plan, run};
 use crate::remote::{Address, Client, Stores};
 use crate::{Error, Result};
@@ -149,6 +149,44 @@ fn slices_on_two_machines_share_one_output_and_nothing_is_made_twice() {
         })
         .collect();
     assert_eq!(addresses, ["s3://b/in"]);
+}
+
+#[test]
+fn large_objects_are_cut_as_files_are_and_lines_are_counted_once() {
+    let (dir, mut local, mut remote, stores) = remote_input();
+    let client = stores.of("b").expect("there");
+    let mut lines = String::new();
+    for n in 0..5000u64 {
+        let row = serde_json::json!({"id": n.to_string(), "url": format!("http://c.cn/{n}"), "title": "又一个足够长的标题", "text": text(2000 + n, 8)});
+        lines.push_str(&format!("{row}\n"));
+    }
+    put(&local.root.join("b.jsonl"), lines.as_bytes());
+    client
+        .put("in/b.jsonl", lines.into_bytes())
+        .expect("writes");
+    for config in [&mut local, &mut remote] {
+        config.shard_mb = 1;
+        config.sources[0].path = ["b.jsonl"].into();
+    }
+    let expected = build(&local, &out(&dir, "local"));
+    assert!(expected.shards >= 4, "{}", expected.shards);
+    let part = to_store(&remote, &out(&dir, "a"), &stores, Some("0/2")).expect("builds");
+    let whole = to_store(&remote, &out(&dir, "b"), &stores, None).expect("builds");
+    assert_eq!(
+        (whole.shards, &whole.digest),
+        (expected.shards, &expected.digest)
+    );
+    // Its cuts, and what the slice made.
+    assert_eq!(whole.found, part.made);
+    assert_eq!(
+        client
+            .list("out/work/cuts")
+            .expect("lists")
+            .iter()
+            .filter(|object| object.key.ends_with("MANIFEST.json"))
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub fn run(args: &BuildArgs, common: &Common, terminal: &Terminal) -> Result<()>
     let place = Place::of(args)?;
     check_out(&place.folder)?;
     let stores = Stores::default();
+    if let Some(address) = &place.address {
+        // A program without object stores says so before anything is looked at.
+        stores.of(&address.bucket).map_err(failure)?;
+    }
     let plan = build::plan(&config, &stores).map_err(failure)?;
     if common.dry_run {
         for source in &plan {

@@ -11,7 +11,7 @@ allocator is tuned as ours is (freed blocks are kept, huge pages), and it runs t
 machine) and sleep (OMP_WAIT_POLICY=passive, best beside other work). The ratio is to the faster of the two. Prints a table and writes
 bench/last-WHICH.json.
 """
-import argparse, itertools, json, os, statistics, subprocess, sys
+import argparse, itertools, json, os, re, statistics, subprocess, sys
 
 parser = argparse.ArgumentParser()
 parser.add_argument("which", choices=["vqgan", "draw"])
@@ -22,7 +22,7 @@ parser.add_argument("--rounds", type=int, default=2)
 parser.add_argument("--repeats", type=int, default=3, help="whole runs, for the spread of the ratios")
 parser.add_argument("--weights", default="target/bench-vqgan")
 parser.add_argument("--waits", default="spinning,sleeping", help="how PyTorch's threads wait; on a busy machine spinning is ten times slower")
-parser.add_argument("--only", default="", help="cases whose name without blanks has this in it: 64codes,batch1")
+parser.add_argument("--only", default="", help="cases whose name without blanks has this expression in it: 64codes,batch1$")
 args = parser.parse_args()
 if args.which == "draw" and not args.llamagen:
     parser.error("draw needs --llamagen")
@@ -86,7 +86,7 @@ if args.which == "vqgan":
     subprocess.run([sys.executable, f"{HERE}/peers/taming_vqgan.py", args.taming, args.weights, "0", str(BATCH), "--write"], check=True, capture_output=True)
 result = {}
 for name, peer, ours in cases():
-    if args.only and args.only not in name.replace(" ", ""):
+    if not re.search(args.only, name.replace(" ", "")):
         continue
     tables = [interleaved(peer, ours) for _ in range(args.repeats)]
     result[name] = tables

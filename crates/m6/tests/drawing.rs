@@ -262,10 +262,10 @@ fn a_chinese_clip_that_cannot_be_read_is_named() {
         let from = Path::new(CLIP).join(name);
         std::fs::copy(from, empty.path().join(name)).expect("copied");
     }
-    std::fs::write(empty.path().join("pytorch_model.bin"), b"x").expect("written");
+    m6_store::atomic::write_file(&empty.path().join("pytorch_model.bin"), b"x").expect("written");
     let parts = ["pytorch_model.bin", "model.safetensors", "save_pretrained"];
     refused(&["--rerank", "clip", "--clip", empty_dir], 3, &parts);
-    std::fs::write(empty.path().join("model.safetensors"), b"x").expect("written");
+    m6_store::atomic::write_file(&empty.path().join("model.safetensors"), b"x").expect("written");
     refused(
         &["--rerank", "clip", "--clip", empty_dir],
         3,

@@ -501,7 +501,9 @@ fn a_full_disk_ends_the_build_and_room_lets_it_go_on() {
 #[cfg(not(feature = "s3"))]
 #[test]
 fn addresses_are_refused_with_how_to_build_for_them() {
-    let case = Case::new("name = \"rows\"\nkind = \"jsonl\"\npath = \"s3://bucket/rows.jsonl\"");
+    let case = Case::new(
+        "name = \"rows\"\nkind = \"jsonl\"\npath = \"s3://bucket/rows.jsonl\"\nfields = { text = [\"text\"] }",
+    );
     let config = case.arg("c.toml");
     for out in [case.arg("out"), "s3://bucket/corpus".to_string()] {
         let refused = run(&["corpus", "build", &config, "--out", &out, "--dry-run"]);

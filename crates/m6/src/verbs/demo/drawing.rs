@@ -43,7 +43,11 @@ pub fn make(
         true => sets.iter().map(|set| set.to_string()).collect(),
         false => Vec::new(),
     };
-    let mut sets: Vec<String> = short(&["train.steps=12", "train.eval_every=12"]);
+    let mut sets: Vec<String> = short(&[
+        "train.steps=12",
+        "train.eval_every=12",
+        "train.warmup_steps=4",
+    ]);
     sets.extend(seed.clone());
     let loaded = config::load(PRESETS[0], &sets)?;
     let pictures = args.out.join("data");
@@ -58,6 +62,7 @@ pub fn make(
     sets.extend(short(&[
         "train.steps=12",
         "train.eval_every=12",
+        "train.warmup_steps=4",
         "data.sources.world.n=300",
     ]));
     sets.extend(seed);

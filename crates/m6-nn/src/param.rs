@@ -3,7 +3,7 @@
 mod io;
 mod set;
 
-pub use io::LoadReport;
+pub use io::{LoadReport, TensorFile};
 pub(crate) use io::{bytes_of, parse};
 pub use set::Params;
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod count;
 mod error;
 pub mod flops;
+mod frozen;
 pub mod generate;
 mod input;
 mod load;

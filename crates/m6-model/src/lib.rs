@@ -8,6 +8,7 @@
 pub mod config;
 pub mod count;
 mod error;
+pub mod features;
 pub mod flops;
 mod frozen;
 pub mod generate;

@@ -185,7 +185,7 @@ fn vgg_file() -> Vec<u8> {
 fn a_file_of_vgg_compares_features_and_the_run_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("vgg16.safetensors");
-    std::fs::write(&file, vgg_file()).unwrap();
+    m6_store::atomic::write_file(&file, &vgg_file()).unwrap();
     let loaded = load_perceptual(&file).unwrap();
     let name = "VGG16 without the weights of LPIPS";
     assert!(
@@ -206,7 +206,7 @@ fn a_file_of_vgg_compares_features_and_the_run_says_so() {
     let metrics = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
     assert!(metrics.contains("\"loss/perceptual\""), "{metrics}");
 
-    std::fs::write(&file, b"{}").unwrap();
+    m6_store::atomic::write_file(&file, b"{}").unwrap();
     let error = load_perceptual(&file).err().unwrap().to_string();
     assert!(error.contains("vgg16.safetensors"), "{error}");
     assert!(load_perceptual(&dir.path().join("nowhere")).is_err());

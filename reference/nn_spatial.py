@@ -65,12 +65,14 @@ def attention(name, n_heads, d_model, prefixes, targets):
 
 
 def conv(name, n, c_in, c_out, side, k, stride, pad, bias=True):
+    """`k` and `pad` are one number for both axes, or two."""
+    pair = k if isinstance(k, tuple) else (k, k)
     x = leaf(n, c_in, *side)
-    leaves = {"x": x, "w": leaf(c_out, c_in, k, k, scale=(c_in * k * k) ** -0.5)}
+    leaves = {"x": x, "w": leaf(c_out, c_in, *pair, scale=(c_in * pair[0] * pair[1]) ** -0.5)}
     if bias:
         leaves["b"] = leaf(c_out)
     y = F.conv2d(x, leaves["w"], leaves.get("b"), stride, pad)
-    write(name, y, leaves, {"geometry": torch.tensor([stride, pad], dtype=torch.int64)})
+    write(name, y, leaves, {"geometry": torch.tensor([stride, *(pad if isinstance(pad, tuple) else (pad,))], dtype=torch.int64)})
 
 
 def main():
@@ -109,6 +111,11 @@ def main():
     conv("conv_4x4_stride2", 2, 3, 5, (8, 10), 4, 2, 1)
     x, w, b = leaf(2, 8, 5, 6, shift=0.5), leaf(8, scale=0.3, shift=1.0), leaf(8)
     write("group_norm", F.group_norm(x, 4, w, b, 1e-5), {"x": x, "w": w, "b": b})
+    conv("conv_1x7", 2, 5, 6, (6, 9), (1, 7), 1, (0, 3))
+    conv("conv_7x1", 2, 5, 4, (9, 6), (7, 1), 1, (3, 0))
+    conv("conv_3x5_stride2", 2, 3, 4, (9, 8), (3, 5), 2, (0, 2))
+    x = leaf(2, 3, 7, 6)
+    write("avg_pool2d", F.avg_pool2d(x, 3, 1, 1, count_include_pad=False), {"x": x})
 
 
 main()

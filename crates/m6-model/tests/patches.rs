@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Fixture, numbers, relative_error};
+use common::{Fixture, keyed, numbers, relative_error};
 use m6_model::{ModelConfig, PatchConfig, PatchKind, PatchScope};
 use m6_nn::{Device, Tensor, tolerance};
 
@@ -90,30 +90,6 @@ fn group_norm_network_equals_pytorch() {
 #[test]
 fn bottlenecks_with_folded_norms_equal_torchvision() {
     check("narrow", &narrow());
-}
-
-/// The rule of `keyed` in the script.
-fn keyed(name: &str, shape: &[usize]) -> Vec<f32> {
-    let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3)
-    });
-    let fan_in: usize = shape[1..].iter().product();
-    let value = |u: f64| match shape.len() {
-        4 => u * (24.0 / fan_in as f64).sqrt(),
-        _ if name.ends_with("running_var") => 1.0 + u,
-        _ if name.ends_with("weight") => (if name.contains("bn3") { 0.3 } else { 1.0 }) + 0.2 * u,
-        _ => 0.2 * u,
-    };
-    let n: usize = shape.iter().product();
-    (1..=n as u64)
-        .map(|i| {
-            let z = hash.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            let z = z ^ (z >> 31);
-            value((z >> 40) as f64 / f64::from(1u32 << 24) - 0.5) as f32
-        })
-        .collect()
 }
 
 #[test]

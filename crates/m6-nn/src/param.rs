@@ -3,7 +3,7 @@
 mod io;
 mod set;
 
-pub use io::{LoadReport, read_tensor};
+pub use io::{LoadReport, TensorFile, read_tensor};
 pub(crate) use io::{bytes_of, parse};
 pub use set::Params;
 

@@ -134,13 +134,20 @@ fn convolution_equals_pytorch_for_every_kernel_stride_and_padding() {
         "conv_1x1_stride2",
         "conv_2x2_stride2",
         "conv_4x4_stride2",
+        "conv_1x7",
+        "conv_7x1",
+        "conv_3x5_stride2",
     ] {
         let geometry = integers(&fixture(name)["geometry"]);
-        let (stride, pad) = (geometry[0], geometry[1]);
-        let fused = move |x: &Tensor, p: &Params| {
-            ops::conv2d(x, p.get("w").unwrap(), p.get("b"), stride, pad)
-        };
-        against_pytorch(name, "x", Box::new(fused));
+        let stride = geometry[0];
+        // One padding for both axes, or one for each.
+        let pad = [geometry[1], geometry[geometry.len() - 1]];
+        if geometry.len() == 2 {
+            let fused = move |x: &Tensor, p: &Params| {
+                ops::conv2d(x, p.get("w").unwrap(), p.get("b"), stride, pad[0])
+            };
+            against_pytorch(name, "x", Box::new(fused));
+        }
         // The weight on the tape, as folded batch normalisation has it.
         let taped = move |x: &Tensor, p: &Params| {
             let bias = p.get("b").map(Param::tensor);
@@ -204,6 +211,11 @@ fn pooling_and_rearrangement_equal_pytorch() {
         "x",
         Box::new(|x, _| composed2d::nchw_to_rows(x)),
     );
+    against_pytorch(
+        "avg_pool2d",
+        "x",
+        Box::new(|x, _| composed2d::avg_pool2d(x, 3)),
+    );
 }
 
 /// An operator, its composition, and the shapes of input and parameters.
@@ -242,7 +254,7 @@ fn cases() -> Vec<Case> {
         fused: Box::new(move |x, p| ops::conv2d(x, p.get("w").unwrap(), p.get("b"), stride, pad)),
         composed: Box::new(move |x, p| {
             let (w, b) = (p.get("w").unwrap().tensor(), p.get("b").unwrap().tensor());
-            composed2d::conv2d(x, &w, Some(&b), stride, pad)
+            composed2d::conv2d(x, &w, Some(&b), stride, [pad, pad])
         }),
     };
     vec![
@@ -411,12 +423,14 @@ fn frozen_parameters_get_no_gradient_and_a_detached_input_still_trains_the_weigh
 fn shapes_that_do_not_fit_are_errors() {
     let x = Tensor::zeros((1, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let w = Tensor::zeros((2, 4, 3, 3), DType::F32, &Device::Cpu).unwrap();
-    let message = ops::conv2d_t(&x, &w, None, 1, 1).unwrap_err().to_string();
+    let message = ops::conv2d_t(&x, &w, None, 1, [1, 1])
+        .unwrap_err()
+        .to_string();
     assert!(
         message.contains("[1, 3, 4, 4]") && message.contains("[2, 4, 3, 3]"),
         "{message}"
     );
-    let message = ops::conv2d_t(&x, &w.to_dtype(DType::F64).unwrap(), None, 1, 1)
+    let message = ops::conv2d_t(&x, &w.to_dtype(DType::F64).unwrap(), None, 1, [1, 1])
         .unwrap_err()
         .to_string();
     assert!(message.contains("F64"), "{message}");

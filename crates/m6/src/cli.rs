@@ -368,12 +368,19 @@ pub struct EvalImageArgs {
     /// Prompts of the sample world; without a model its own pictures are measured, which shows what the measure can do.
     #[arg(long)]
     pub world: bool,
-    /// Measures pictures that are already drawn, in this folder.
-    #[arg(long, value_name = "DIR", requires = "prompts")]
+    /// Measures pictures that are already drawn, in this folder, by --prompts, --real or both.
+    #[arg(long, value_name = "DIR")]
     pub measure: Option<PathBuf>,
     /// What they should show: lines of {"file","wanted":[{"shape","color","count","position"}]}, as --out writes them.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
+    /// Compares the pictures with those of this folder by the features of a network: Frechet distance, precision, recall, density
+    /// and coverage.
+    #[arg(long, value_name = "DIR")]
+    pub real: Option<PathBuf>,
+    /// Gives the features: a run's patch network, or a safetensors file of FID's Inception; the network of --model by default.
+    #[arg(long, value_name = "RUN|FILE", requires = "real")]
+    pub features: Option<PathBuf>,
     /// Prompts to draw.
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000).map(|n| n as usize))]
     pub n: usize,

@@ -395,6 +395,145 @@ fn measuring_knows_the_truth_and_reads_back_what_it_wrote() {
     );
 }
 
+/// Pictures of the sample world in a new folder.
+fn truth(name: &str, seed: &str) -> String {
+    let out = world().path(name);
+    stdout_of(&run(&[
+        "eval", "image", "--world", "--n", "12", "--seed", seed, "--out", &out,
+    ]));
+    out
+}
+
+fn apart(measure: &str, real: &str, features: &str) -> Value {
+    last_json(&run(&[
+        "eval",
+        "image",
+        "--measure",
+        measure,
+        "--real",
+        real,
+        "--features",
+        features,
+        "--json",
+    ]))
+}
+
+#[test]
+fn sets_of_pictures_are_compared_by_the_features_of_a_named_network() {
+    let (model, vqgan) = (world().path("model"), world().path("vqgan"));
+    let (one, other) = (truth("set-one", "1"), truth("set-other", "2"));
+    let rebuilt = world().path("set-rebuilt");
+    stdout_of(&run(&[
+        "vqgan",
+        "reconstruct",
+        "--model",
+        &vqgan,
+        "--images",
+        &one,
+        "--out",
+        &rebuilt,
+        "--json",
+    ]));
+    let same = apart(&one, &one, &model);
+    assert_eq!(
+        keys(&same),
+        [
+            "coverage",
+            "density",
+            "frechet_distance",
+            "precision",
+            "recall"
+        ]
+    );
+    let distance = |row: &Value| row["frechet_distance"]["value"].as_f64().expect("a number");
+    assert!(distance(&same) < 1e-6, "{same}");
+    assert_eq!(
+        (&same["precision"], &same["recall"], &same["coverage"]),
+        (&1.0.into(), &1.0.into(), &1.0.into())
+    );
+    // The sheet of all pictures is none of them.
+    let figure = &same["frechet_distance"];
+    assert_eq!((&figure["n"], &figure["n_real"]), (&12.into(), &12.into()));
+    let name = figure["features"].as_str().expect("a name");
+    assert!(
+        name.contains(&model) && name.contains("not Inception"),
+        "{name}"
+    );
+    let unseen = apart(&other, &one, &model);
+    let bad = apart(&format!("{rebuilt}/pictures"), &one, &model);
+    assert!(
+        distance(&same) < distance(&unseen) && distance(&unseen) < distance(&bad),
+        "{unseen} {bad}"
+    );
+    assert!(bad["recall"].as_f64() < Some(0.5), "{bad}");
+    let prompts = format!("{other}/prompts.jsonl");
+    let both = last_json(&run(&[
+        "eval",
+        "image",
+        "--measure",
+        &other,
+        "--prompts",
+        &prompts,
+        "--real",
+        &one,
+        "--features",
+        &model,
+        "--json",
+    ]));
+    assert_eq!(both["frechet_distance"], unseen["frechet_distance"]);
+    assert!(both["color"].as_f64().is_some_and(|v| v > 0.97), "{both}");
+}
+
+/// A file of Inception's names and shapes with weights by a formula; its features mean nothing, but are features.
+fn inception_file(path: &str) {
+    let shapes = include_str!("../../m6-model/tests/fixtures/inception_shapes.txt");
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, shape)| {
+            let shape: Vec<usize> = shape.split('x').map(|n| n.parse().expect("size")).collect();
+            let fan_in: usize = shape[1..].iter().product();
+            let value = |i: usize| match shape.len() {
+                4 => {
+                    let u = (i.wrapping_mul(2_654_435_761) >> 7) % 1001;
+                    (u as f32 / 1000.0 - 0.5) * (24.0 / fan_in as f32).sqrt()
+                }
+                _ if name.ends_with("weight") || name.ends_with("running_var") => 1.0,
+                _ => 0.0,
+            };
+            let n: usize = shape.iter().product();
+            let bytes = (0..n).flat_map(|i| value(i).to_le_bytes()).collect();
+            (name.to_owned(), shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let dtype = safetensors::Dtype::F32;
+        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes);
+        (name.as_str(), view.expect("as many numbers"))
+    });
+    let file = safetensors::serialize(views, None).expect("serialises");
+    m6_store::atomic::write_file(Path::new(path), &file).expect("written");
+}
+
+#[test]
+fn only_the_features_of_inception_make_a_fid() {
+    let file = world().path("inception.safetensors");
+    inception_file(&file);
+    let one = truth("fid-one", "3");
+    let row = apart(&one, &one, &file);
+    assert_eq!(row["fid"]["features"], "inception");
+    let value = row["fid"]["value"].as_f64().expect("a number");
+    assert!(value < 1e-3 && row["frechet_distance"].is_null(), "{row}");
+    assert_eq!(row["recall"], 1.0);
+    let text = failed_with(
+        &run(&["eval", "image", "--measure", &one, "--real", &one]),
+        2,
+    );
+    assert!(text.contains("--features"), "{text}");
+    let text = failed_with(&run(&["eval", "image", "--measure", &one]), 2);
+    assert!(text.contains("--real"), "{text}");
+}
+
 #[test]
 fn what_cannot_be_drawn_is_refused_with_a_reason() {
     let (model, vqgan, data) = (

@@ -6,6 +6,8 @@ mod pixels;
 mod resnet;
 mod resnet50;
 
+pub(crate) use pixels::to_imagenet;
+
 use crate::config::{PatchConfig, PatchKind, PatchScope};
 use crate::params::{Linear, Lookup};
 use m6_nn::{Result, Tensor, ops};
@@ -59,7 +61,7 @@ impl PatchNet {
         match &self.network {
             Network::Linear => Ok(Vec::new()),
             Network::Resnet(net) => net.maps(x_nchw),
-            Network::Resnet50(net) => net.maps(&pixels::to_imagenet(x_nchw)?),
+            Network::Resnet50(net) => net.maps(&to_imagenet(x_nchw)?),
         }
     }
 

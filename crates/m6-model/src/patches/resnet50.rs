@@ -35,7 +35,7 @@ impl ConvNorm {
         let scale = (self.norm.weight.tensor() / (self.var.tensor() + EPS)?.sqrt()?)?;
         let shift = (self.norm.bias.tensor() - (self.mean.tensor() * &scale)?)?;
         let folded = weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
-        ops::conv2d_t(x, &folded, Some(&shift), stride, k / 2)
+        ops::conv2d_t(x, &folded, Some(&shift), stride, [k / 2, k / 2])
     }
 }
 

@@ -8,6 +8,7 @@ mod nets;
 mod objective;
 mod perceptual;
 mod quantize;
+mod vgg;
 
 pub use config::{CodebookUpdate, VqganConfig};
 pub use objective::{AdversaryWeights, GeneratorLosses};

@@ -3,7 +3,8 @@
 
 use m6_model::{Model, ModelConfig, ModelInput, PatchConfig, PatchKind};
 use m6_nn::Tensor;
-use safetensors::{SafeTensors, tensor::Dtype};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 
 /// The tensors of a fixture as numbers.
@@ -101,6 +102,46 @@ pub fn relative_error(got: &[f32], expected: &[f32]) -> f64 {
             f64::max(m, f64::from(x / scale))
         }
     })
+}
+
+/// The rule of `keyed` in `reference/model_resnet.py`: weights that both sides compute.
+pub fn keyed(name: &str, shape: &[usize]) -> Vec<f32> {
+    let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3)
+    });
+    let fan_in: usize = shape[1..].iter().product();
+    let value = |u: f64| match shape.len() {
+        4 => u * (24.0 / fan_in as f64).sqrt(),
+        _ if name.ends_with("running_var") => 1.0 + u,
+        _ if name.ends_with("weight") => (if name.contains("bn3") { 0.3 } else { 1.0 }) + 0.2 * u,
+        _ => 0.2 * u,
+    };
+    let n: usize = shape.iter().product();
+    (1..=n as u64)
+        .map(|i| {
+            let z = hash.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let z = z ^ (z >> 31);
+            value((z >> 40) as f64 / f64::from(1u32 << 24) - 0.5) as f32
+        })
+        .collect()
+}
+
+/// A safetensors file of such weights.
+pub fn keyed_file(shapes: &[(String, Vec<usize>)], change: impl Fn(&str, f32) -> f32) -> Vec<u8> {
+    let bytes: Vec<Vec<u8>> = shapes
+        .iter()
+        .map(|(name, shape)| {
+            let values = keyed(name, shape).into_iter();
+            values.flat_map(|v| change(name, v).to_le_bytes()).collect()
+        })
+        .collect();
+    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many numbers");
+        (name.as_str(), view)
+    });
+    safetensors::serialize(views, None).expect("serialises")
 }
 
 /// A model small enough for every test, with linear patches.

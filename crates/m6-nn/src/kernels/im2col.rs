@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::real::Real;
 use std::ops::Range;
 
-/// Shapes of one convolution: square kernel, the same stride and padding on both axes, no dilation, no groups.
+/// Shapes of one convolution: the same stride on both axes, no dilation, no groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Pictures in the batch.
@@ -17,12 +17,12 @@ pub struct Geometry {
     pub w: usize,
     /// Output channels.
     pub c_out: usize,
-    /// Side of the kernel.
-    pub k: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
     /// Step between output pixels.
     pub stride: usize,
-    /// Zero pixels added on every side.
-    pub pad: usize,
+    /// Zero pixels added above and below, and left and right.
+    pub pad: [usize; 2],
     /// Output height.
     pub h_out: usize,
     /// Output width.
@@ -30,17 +30,18 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Geometry of `x` `[n, c_in, h, w]` convolved with `weight` `[c_out, c_in, k, k]`.
+    /// Geometry of `x` `[n, c_in, h, w]` convolved with `weight` `[c_out, c_in, k_h, k_w]`, padded by `pad` rows and columns.
     ///
     /// # Errors
-    /// When the shapes do not have four dimensions, the channels differ, the kernel is not square, the stride is 0, or the kernel
-    /// is larger than the padded picture.
-    pub fn new(x: &[usize], weight: &[usize], stride: usize, pad: usize) -> Result<Self> {
+    /// When the shapes do not have four dimensions, the channels differ, the kernel or the stride is 0, or the kernel is larger
+    /// than the padded picture.
+    pub fn new(x: &[usize], weight: &[usize], stride: usize, pad: [usize; 2]) -> Result<Self> {
         let bad = |why: &str| {
-            let what = format!("x {x:?} with weight {weight:?}, stride {stride}, pad {pad}: {why}");
+            let what =
+                format!("x {x:?} with weight {weight:?}, stride {stride}, pad {pad:?}: {why}");
             Error::Value { op: "conv2d", what }
         };
-        let (&[n, c_in, h, w], &[c_out, c_weight, k, k2]) = (x, weight) else {
+        let (&[n, c_in, h, w], &[c_out, c_weight, k_h, k_w]) = (x, weight) else {
             return Err(bad("both need four dimensions"));
         };
         if c_in == 0 || c_out == 0 {
@@ -49,27 +50,27 @@ impl Geometry {
         if c_in != c_weight {
             return Err(bad("input channels differ"));
         }
-        if k != k2 || k == 0 {
-            return Err(bad("the kernel is not square"));
+        if k_h * k_w == 0 {
+            return Err(bad("the kernel is empty"));
         }
         if stride == 0 {
             return Err(bad("stride is 0"));
         }
-        if h + 2 * pad < k || w + 2 * pad < k {
+        if h + 2 * pad[0] < k_h || w + 2 * pad[1] < k_w {
             return Err(bad("the kernel is larger than the padded picture"));
         }
-        let side = |len: usize| (len + 2 * pad - k) / stride + 1;
+        let side = |len: usize, pad: usize, k: usize| (len + 2 * pad - k) / stride + 1;
         Ok(Self {
             n,
             c_in,
             h,
             w,
             c_out,
-            k,
+            kernel: [k_h, k_w],
             stride,
             pad,
-            h_out: side(h),
-            w_out: side(w),
+            h_out: side(h, pad[0], k_h),
+            w_out: side(w, pad[1], k_w),
         })
     }
 
@@ -90,22 +91,21 @@ impl Geometry {
 
     /// Rows of the im2col matrix: one per input channel and kernel position.
     pub fn taps(&self) -> usize {
-        self.c_in * self.k * self.k
+        self.c_in * self.kernel[0] * self.kernel[1]
     }
 
     /// Whether the input itself already is the im2col matrix.
     pub fn is_pointwise(&self) -> bool {
-        self.k == 1 && self.stride == 1 && self.pad == 0
+        self.kernel == [1, 1] && self.stride == 1 && self.pad == [0, 0]
     }
 
     /// Output columns whose tap at kernel column `kx` falls inside the picture.
     fn inside(&self, kx: usize) -> Range<usize> {
-        let from = self
-            .pad
+        let from = self.pad[1]
             .saturating_sub(kx)
             .div_ceil(self.stride)
             .min(self.w_out);
-        let reach = self.w + self.pad;
+        let reach = self.w + self.pad[1];
         let to = if reach > kx {
             ((reach - kx - 1) / self.stride + 1).min(self.w_out)
         } else {
@@ -119,13 +119,13 @@ impl Geometry {
     #[inline(always)]
     fn each_row(&self, rows: &Range<usize>, mut f: impl FnMut(usize, usize, Option<usize>, usize)) {
         for c in 0..self.c_in {
-            for ky in 0..self.k {
-                for kx in 0..self.k {
-                    let tap = (c * self.k + ky) * self.k + kx;
+            for ky in 0..self.kernel[0] {
+                for kx in 0..self.kernel[1] {
+                    let tap = (c * self.kernel[0] + ky) * self.kernel[1] + kx;
                     for (j, row) in rows.clone().enumerate() {
                         let y = row * self.stride + ky;
-                        let input = (y >= self.pad && y - self.pad < self.h)
-                            .then(|| c * self.h + y - self.pad);
+                        let input = (y >= self.pad[0] && y - self.pad[0] < self.h)
+                            .then(|| c * self.h + y - self.pad[0]);
                         f(tap, j, input, kx);
                     }
                 }
@@ -153,7 +153,7 @@ impl Geometry {
             to[..inside.start].fill(T::zero());
             to[inside.end..].fill(T::zero());
             let from = &picture
-                [input * self.w + inside.start * stride + kx - self.pad..(input + 1) * self.w];
+                [input * self.w + inside.start * stride + kx - self.pad[1]..(input + 1) * self.w];
             let to = &mut to[inside];
             if stride == 1 {
                 to.copy_from_slice(&from[..to.len()]);
@@ -182,7 +182,7 @@ impl Geometry {
             };
             let from = &col[tap * n_cols + at + j * w_out..][..w_out][inside.clone()];
             let to = &mut picture
-                [input * self.w + inside.start * stride + kx - self.pad..(input + 1) * self.w];
+                [input * self.w + inside.start * stride + kx - self.pad[1]..(input + 1) * self.w];
             if stride == 1 {
                 for (to, from) in to.iter_mut().zip(from) {
                     *to += *from;
@@ -264,7 +264,7 @@ mod tests {
         let cases = [
             (vec![1, 3, 8], vec![4, 3, 3, 3], 1, "four dimensions"),
             (vec![1, 3, 8, 8], vec![4, 2, 3, 3], 1, "channels differ"),
-            (vec![1, 3, 8, 8], vec![4, 3, 3, 2], 1, "not square"),
+            (vec![1, 3, 8, 8], vec![4, 3, 3, 0], 1, "the kernel is empty"),
             (vec![1, 3, 8, 8], vec![4, 3, 3, 3], 0, "stride is 0"),
             (
                 vec![1, 3, 2, 2],
@@ -274,7 +274,9 @@ mod tests {
             ),
         ];
         for (x, w, stride, want) in cases {
-            let message = Geometry::new(&x, &w, stride, 1).unwrap_err().to_string();
+            let message = Geometry::new(&x, &w, stride, [1, 1])
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(want), "{message}");
         }
     }
@@ -304,14 +306,17 @@ mod tests {
     fn col2im_is_the_transpose_of_im2col() {
         // <im2col(x), c> == <x, col2im(c)> for all x and c; integers keep both sides exact.
         for (k, stride, pad) in [
-            (3, 1, 1),
-            (3, 2, 1),
-            (7, 2, 3),
-            (1, 2, 0),
-            (2, 2, 0),
-            (3, 3, 2),
+            ([3, 3], 1, [1, 1]),
+            ([3, 3], 2, [1, 1]),
+            ([7, 7], 2, [3, 3]),
+            ([1, 1], 2, [0, 0]),
+            ([2, 2], 2, [0, 0]),
+            ([3, 3], 3, [2, 2]),
+            ([1, 7], 1, [0, 3]),
+            ([5, 2], 2, [3, 0]),
         ] {
-            let geometry = Geometry::new(&[1, 2, 7, 6], &[1, 2, k, k], stride, pad).unwrap();
+            let weight = [1, 2, k[0], k[1]];
+            let geometry = Geometry::new(&[1, 2, 7, 6], &weight, stride, pad).unwrap();
             let number = |i: usize| ((i * 37 + 11) % 17) as f64 - 8.0;
             let x: Vec<f64> = (0..geometry.picture_in()).map(number).collect();
             let n_cols = geometry.pixels_out();
@@ -326,7 +331,7 @@ mod tests {
             assert_eq!(
                 dot(&col, &c),
                 dot(&x, &back),
-                "k {k} stride {stride} pad {pad}"
+                "kernel {k:?} stride {stride} pad {pad:?}"
             );
         }
     }

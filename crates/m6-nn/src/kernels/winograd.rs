@@ -25,7 +25,7 @@ const GAP: usize = 16;
 
 /// Whether the convolution has the shape this module computes, and is large enough to gain from it.
 pub fn fits(geometry: &Geometry) -> bool {
-    let shape = (geometry.k, geometry.stride, geometry.pad) == (3, 1, 1);
+    let shape = (geometry.kernel, geometry.stride, geometry.pad) == ([3, 3], 1, [1, 1]);
     shape && geometry.c_in.min(geometry.c_out) >= 16 && geometry.h.min(geometry.w) >= 4
 }
 
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn equals_the_definition_for_even_odd_and_tiny_planes() {
         for (n, h, w) in [(2, 8, 6), (1, 5, 7), (3, 4, 4), (2, 9, 34)] {
-            let g = Geometry::new(&[n, 17, h, w], &[16, 17, 3, 3], 1, 1).unwrap();
+            let g = Geometry::new(&[n, 17, h, w], &[16, 17, 3, 3], 1, [1, 1]).unwrap();
             assert!(fits(&g));
             let x = numbers(n * g.picture_in(), 1);
             let weight = numbers(16 * g.taps(), 2);

@@ -3,7 +3,7 @@
 //! They run wherever the backend runs, take several times the time and memory of the fused bodies, and send every gradient through
 //! the tape. Tests hold the fused operators against them.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spans::Spans;
 use candle_core::{D, DType, Tensor};
 
@@ -48,17 +48,19 @@ pub fn conv2d(
     w: &Tensor,
     b: Option<&Tensor>,
     stride: usize,
-    pad: usize,
+    pad: [usize; 2],
 ) -> Result<Tensor> {
     let (n, c_in, h, width) = x.dims4()?;
-    let (c_out, _, k, _) = w.dims4()?;
+    let (c_out, _, k_h, k_w) = w.dims4()?;
     let (h_out, w_out) = (
-        (h + 2 * pad - k) / stride + 1,
-        (width + 2 * pad - k) / stride + 1,
+        (h + 2 * pad[0] - k_h) / stride + 1,
+        (width + 2 * pad[1] - k_w) / stride + 1,
     );
-    let x = x.pad_with_zeros(2, pad, pad)?.pad_with_zeros(3, pad, pad)?;
+    let x = x
+        .pad_with_zeros(2, pad[0], pad[0])?
+        .pad_with_zeros(3, pad[1], pad[1])?;
     let mut y: Option<Tensor> = None;
-    for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
+    for (ky, kx) in (0..k_h).flat_map(|ky| (0..k_w).map(move |kx| (ky, kx))) {
         let pixels = every(&every(&x, 2, ky, stride, h_out)?, 3, kx, stride, w_out)?;
         let pixels = pixels.reshape((n, c_in, h_out * w_out))?;
         let tap = w
@@ -162,6 +164,35 @@ pub fn max_pool2d(x: &Tensor, k: usize, stride: usize, pad: usize) -> Result<Ten
     let shifts = Tensor::cat(&shifts?, 0)?;
     let first = shifts.detach().argmax_keepdim(0)?;
     Ok(shifts.gather(&first, 0)?.squeeze(0)?)
+}
+
+/// Mean over windows of odd side `k` around every pixel, of the pixels inside the picture: `[n, c, h, w]` to the same shape. It has no
+/// fused body: beside the convolutions of a network it costs nothing.
+///
+/// # Errors
+/// When `x` does not have four dimensions, or `k` is even.
+pub fn avg_pool2d(x: &Tensor, k: usize) -> Result<Tensor> {
+    if k.is_multiple_of(2) {
+        return Err(Error::Value {
+            op: "avg_pool2d",
+            what: format!("a window of side {k} has no middle; take an odd one"),
+        });
+    }
+    let (_, _, h, w) = x.dims4()?;
+    let ones = Tensor::ones((1, 1, h, w), x.dtype(), x.device())?;
+    let sums = |x: &Tensor| window_sums(&window_sums(x, 2, k)?, 3, k);
+    Ok(sums(x)?.broadcast_div(&sums(&ones)?)?)
+}
+
+/// Sums of `k` neighbours along one dimension, as if zeros lay around.
+fn window_sums(x: &Tensor, dim: usize, k: usize) -> Result<Tensor> {
+    let len = x.dim(dim)?;
+    let padded = x.pad_with_zeros(dim, k / 2, k / 2)?;
+    let mut sum = padded.narrow(dim, 0, len)?;
+    for at in 1..k {
+        sum = (sum + padded.narrow(dim, at, len)?)?;
+    }
+    Ok(sum)
 }
 
 /// [`super::global_avg_pool`].

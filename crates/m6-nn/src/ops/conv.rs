@@ -11,8 +11,8 @@ use crate::real::Real;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use std::marker::PhantomData;
 
-/// Convolution of `x` `[n, c_in, h, w]` with `w` `[c_out, c_in, k, k]` plus `b` `[c_out]`, to `[n, c_out, h', w']` with
-/// `h' = (h + 2 pad - k) / stride + 1`. Gradients of `w` and `b` go to their own buffers.
+/// Convolution of `x` `[n, c_in, h, w]` with `w` `[c_out, c_in, k_h, k_w]` plus `b` `[c_out]`, to `[n, c_out, h', w']` with
+/// `h' = (h + 2 pad - k_h) / stride + 1`. Gradients of `w` and `b` go to their own buffers.
 ///
 /// # Errors
 /// When shapes or number types do not fit, the stride is 0, or the kernel is larger than the padded picture.
@@ -24,6 +24,7 @@ pub fn conv2d(
     pad: usize,
 ) -> Result<Tensor> {
     let weight = w.tensor();
+    let pad = [pad, pad];
     let geometry = check(x, &weight, stride, pad)?;
     let bias = b.map(Param::tensor);
     if let Some(bias) = &bias {
@@ -42,8 +43,8 @@ pub fn conv2d(
     )
 }
 
-/// [`conv2d`] with a weight and a bias that are themselves computed (batch normalisation folded in); their gradients go on through
-/// the tape.
+/// [`conv2d`] with a weight and a bias that are themselves computed (batch normalisation folded in), their gradients going on through
+/// the tape, and with `pad` zeros above and below, and left and right.
 ///
 /// # Errors
 /// As [`conv2d`].
@@ -52,7 +53,7 @@ pub fn conv2d_t(
     w: &Tensor,
     b: Option<&Tensor>,
     stride: usize,
-    pad: usize,
+    pad: [usize; 2],
 ) -> Result<Tensor> {
     let geometry = check(x, w, stride, pad)?;
     if let Some(b) = b {
@@ -65,7 +66,7 @@ pub fn conv2d_t(
     run(x, w, b, geometry, None)
 }
 
-fn check(x: &Tensor, w: &Tensor, stride: usize, pad: usize) -> Result<Geometry> {
+fn check(x: &Tensor, w: &Tensor, stride: usize, pad: [usize; 2]) -> Result<Geometry> {
     expect_dtype("weight of conv2d", w, x)?;
     Geometry::new(x.dims(), w.dims(), stride, pad)
 }

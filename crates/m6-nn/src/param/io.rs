@@ -97,6 +97,43 @@ pub fn read_tensor(view: &TensorView<'_>, dtype: DType, name: &str) -> Result<Te
     )
 }
 
+/// Frozen weights of somebody else's network: tensors of a safetensors file by name.
+pub struct TensorFile<'a>(SafeTensors<'a>);
+
+impl<'a> TensorFile<'a> {
+    /// Opens safetensors bytes.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of another format.
+    pub fn open(bytes: &'a [u8]) -> Result<Self> {
+        Ok(Self(parse(bytes)?))
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.tensor(name).is_ok()
+    }
+
+    /// The tensor `name` as `f32`, which no gradient reaches.
+    ///
+    /// # Errors
+    /// When there is none, its shape is not `shape`, or it does not hold floating-point numbers.
+    pub fn f32(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let missing = |_| Error::Load {
+            what: "weights do not fit the network",
+            problem: format!("there is no tensor {name}, expected one of shape {shape:?}"),
+        };
+        let view = self.0.tensor(name).map_err(missing)?;
+        if view.shape() != shape {
+            return Err(Error::Load {
+                what: "weights do not fit the network",
+                problem: format!("{name} has shape {:?}, expected {shape:?}", view.shape()),
+            });
+        }
+        read_tensor(&view, DType::F32, name)
+    }
+}
+
 impl Params {
     /// All values as safetensors bytes, names sorted; the same values give the same bytes.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
@@ -290,6 +327,25 @@ mod tests {
             wide.start_from_safetensors(&two).unwrap().wrong_shape.len(),
             1
         );
+    }
+
+    #[test]
+    fn a_tensor_is_found_by_name_and_shape_and_widened() {
+        let bytes = params(&[("a", &[1.0, 2.0])]).to_safetensors().unwrap();
+        let file = TensorFile::open(&bytes).unwrap();
+        assert!(file.has("a") && !file.has("b"));
+        assert_eq!(
+            file.f32("a", &[2]).unwrap().to_vec1::<f32>().unwrap(),
+            [1.0, 2.0]
+        );
+        let error = file.f32("a", &[2, 1]).unwrap_err().to_string();
+        assert!(
+            error.contains("a has shape [2], expected [2, 1]"),
+            "{error}"
+        );
+        let error = file.f32("b", &[3]).unwrap_err().to_string();
+        assert!(error.contains("there is no tensor b"), "{error}");
+        assert!(TensorFile::open(&bytes[..9]).is_err());
     }
 
     #[test]

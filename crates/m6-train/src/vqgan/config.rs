@@ -16,7 +16,8 @@ pub struct AdversaryConfig {
     pub disc_layers: usize,
     /// Weight of the distance between features; needs `perceptual`. Default 1.
     pub perceptual_weight: f64,
-    /// Run or exported model whose patch network compares features; empty trains without. Default empty.
+    /// What compares features: a run or exported model (its patch network), or a safetensors file of VGG16, with LPIPS's layers or
+    /// without, or of ResNet-50 in torchvision's names; empty trains without. Default empty.
     pub perceptual: String,
 }
 

@@ -3,11 +3,13 @@
 mod checkpoint;
 mod config;
 mod evaluate;
+mod perceptual;
 mod step;
 
 pub use checkpoint::{LoadedVqgan, export_vqgan, load_vqgan};
 pub use config::AdversaryConfig;
 pub use evaluate::{Rebuilt, rebuild};
+pub use perceptual::{LoadedPerceptual, load_perceptual};
 pub use step::{VqganOutcome, VqganTrainer};
 
 use crate::checkpoint::{CHECKPOINT_VERSION, TrainState};

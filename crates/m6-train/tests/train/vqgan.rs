@@ -3,7 +3,10 @@
 use crate::fixture::{self, Stop, Watch, metrics_without_time, small_train};
 use m6_model::VqganConfig;
 use m6_model::vqgan::Perceptual;
-use m6_train::vqgan::{AdversaryConfig, VqganSpec, load_vqgan, rebuild, train_vqgan};
+use m6_nn::{Device, Param, Params, Tensor};
+use m6_train::vqgan::{
+    AdversaryConfig, VqganSpec, load_perceptual, load_vqgan, rebuild, train_vqgan,
+};
 use m6_train::{Observer, Outcome, Result, Silent, TrainConfig};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +46,25 @@ fn run(
     flag: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    let network = Perceptual::new(fixture::resnet_model())?;
+    run_with(
+        (network, "a test".into()),
+        &train(),
+        dir,
+        resume,
+        flag,
+        observer,
+    )
+}
+
+fn run_with(
+    perceptual: (Perceptual, serde_json::Value),
+    train_cfg: &TrainConfig,
+    dir: &Path,
+    resume: bool,
+    flag: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
     let adversary = AdversaryConfig {
         disc_start: 5,
         disc_ch: 8,
@@ -53,9 +75,9 @@ fn run(
         VqganSpec {
             vqgan_cfg: &sizes(),
             adversary: &adversary,
-            train_cfg: &train(),
+            train_cfg,
             data_dir: fixture::data_dir(),
-            perceptual: Some((Perceptual::new(fixture::resnet_model())?, "a test".into())),
+            perceptual: Some(perceptual),
             run_dir: dir,
             resume,
             overwrite: false,
@@ -131,4 +153,61 @@ fn a_trained_vqgan_loads_and_another_folder_is_refused() {
         error.contains("config.json") && error.contains("vqgan"),
         "{error}"
     );
+}
+
+/// VGG16 in torchvision's names, with weights by a formula.
+fn vgg_file() -> Vec<u8> {
+    let mut params = Params::new();
+    let mut add = |name: String, shape: &[usize], scale: f32| {
+        let n: usize = shape.iter().product();
+        let value = |i: usize| ((i.wrapping_mul(2_654_435_761) >> 7) % 1001) as f32 / 1000.0 - 0.5;
+        let values = (0..n).map(|i| scale * value(i)).collect();
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        params
+            .insert(Param::new(name, &tensor, false).unwrap())
+            .unwrap();
+    };
+    let layers = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28];
+    let widths = [
+        64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512,
+    ];
+    let mut c_in = 3;
+    for (at, c) in layers.into_iter().zip(widths) {
+        let scale = (24.0 / (9 * c_in) as f32).sqrt();
+        add(format!("features.{at}.weight"), &[c, c_in, 3, 3], scale);
+        add(format!("features.{at}.bias"), &[c], 0.1);
+        c_in = c;
+    }
+    params.to_safetensors().unwrap()
+}
+
+#[test]
+fn a_file_of_vgg_compares_features_and_the_run_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vgg16.safetensors");
+    m6_store::atomic::write_file(&file, &vgg_file()).unwrap();
+    let loaded = load_perceptual(&file).unwrap();
+    let name = "VGG16 without the weights of LPIPS";
+    assert!(
+        loaded.description.contains(name) && loaded.description.contains("vgg16.safetensors"),
+        "{}",
+        loaded.description
+    );
+    let (path, never) = (dir.path().join("run"), AtomicBool::new(false));
+    let steps = TrainConfig {
+        steps: 2,
+        eval_every: 0,
+        ..train()
+    };
+    let found = (loaded.network, loaded.identity);
+    run_with(found, &steps, &path, false, &never, &mut Silent).unwrap();
+    let state = std::fs::read_to_string(fixture::checkpoint(&path, 2).join("state.json")).unwrap();
+    assert!(state.contains(name), "{state}");
+    let metrics = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"loss/perceptual\""), "{metrics}");
+
+    m6_store::atomic::write_file(&file, b"{}").unwrap();
+    let error = load_perceptual(&file).err().unwrap().to_string();
+    assert!(error.contains("vgg16.safetensors"), "{error}");
+    assert!(load_perceptual(&dir.path().join("nowhere")).is_err());
 }

@@ -109,6 +109,18 @@ impl Pictures {
     }
 }
 
+/// Files of a folder that are named like pictures, in order of name.
+pub fn picture_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| Failure::usage(format!("cannot read {}: {e}", dir.display())))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| is_picture(p))
+        .collect();
+    paths.sort();
+    Ok(paths)
+}
+
 /// The pictures the arguments name.
 pub fn pictures(args: &PictureArgs, side: usize, fit: Fit) -> Result<Pictures> {
     let mut named: Vec<(String, Vec<u8>)> = Vec::new();
@@ -117,14 +129,7 @@ pub fn pictures(args: &PictureArgs, side: usize, fit: Fit) -> Result<Pictures> {
         named.push((stem(path), read(path)?));
     }
     if let Some(dir) = &args.images {
-        let entries = std::fs::read_dir(dir)
-            .map_err(|e| Failure::usage(format!("cannot read {}: {e}", dir.display())))?;
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|e| Some(e.ok()?.path()))
-            .filter(|p| is_picture(p))
-            .collect();
-        paths.sort();
-        for path in paths {
+        for path in picture_files(dir)? {
             named.push((stem(&path), read(&path)?));
         }
     }

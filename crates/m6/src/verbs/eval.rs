@@ -1,7 +1,8 @@
-//! `m6 eval image`: what drawn pictures show, read from their pixels.
+//! `m6 eval image`: what drawn pictures show, read from their pixels, and how far they lie from real ones.
 
 use super::common as shared;
 use super::draw::{self, Studio};
+use super::feature_sets::{self, Measure};
 use super::rerank::Rerank;
 use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
@@ -11,7 +12,7 @@ use m6_store::atomic::DirCommit;
 use m6_world::{Accuracy, Measured, Split, Wanted, World, judge_measured, measure, wanted};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// Side of the world's own pictures when no model draws them, in pixels.
@@ -32,19 +33,31 @@ pub struct Case {
 /// Runs the verb.
 pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
     let EvalVerb::Image(args) = verb;
-    let (cases, pictures) = match (&args.measure, &args.prompts) {
-        (Some(dir), Some(prompts)) => read(dir, prompts)?,
-        _ if args.world => world(args, common, terminal)?,
+    let features = Measure::open(args, terminal)?;
+    let (cases, pictures) = match (&args.measure, &args.prompts, &features) {
+        (Some(dir), Some(prompts), _) => read(dir, prompts)?,
+        (Some(dir), None, Some(features)) => return against_real(dir, args, features, terminal),
+        (None, _, _) if args.world => world(args, common, terminal)?,
         _ => {
-            return Err(Failure::usage("nothing to measure")
-                .hint("--model DIR --world, or --measure DIR --prompts FILE"));
+            return Err(
+                Failure::usage("nothing to measure, or nothing to measure by").hint(
+                    "--model DIR --world, or --measure DIR with --prompts FILE or --real DIR",
+                ),
+            );
         }
     };
     if let Some(out) = &args.out {
         write(out, &cases, &pictures)?;
     }
-    let scores = scores(&cases, &pictures);
+    let mut scores = scores(&cases, &pictures);
+    let apart = match &features {
+        Some(features) => features.of_pictures(&pictures, terminal)?,
+        None => Map::new(),
+    };
     if terminal.json() {
+        if let Some(scores) = scores.as_object_mut() {
+            scores.extend(apart);
+        }
         terminal.object(&scores);
         return Ok(());
     }
@@ -53,6 +66,27 @@ pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> 
         let share = |v: &Value| 100.0 * v[name].as_f64().unwrap_or(f64::NAN);
         let (own, other) = (share(&scores), share(&scores["control"]["shuffled"]));
         terminal.data(&format!("{name:10} {own:7.1}% {other:7.1}%\n"));
+    }
+    terminal.data(&feature_sets::lines(&apart));
+    Ok(())
+}
+
+/// A folder of pictures without prompts.
+fn against_real(
+    dir: &Path,
+    args: &EvalImageArgs,
+    features: &Measure,
+    terminal: &Terminal,
+) -> Result<()> {
+    if args.out.is_some() {
+        return Err(Failure::usage(
+            "--out writes pictures with their prompts; give --prompts, or leave it out",
+        ));
+    }
+    let figures = features.of_folder(dir, terminal)?;
+    match terminal.json() {
+        true => terminal.object(&Value::Object(figures)),
+        false => terminal.data(&feature_sets::lines(&figures)),
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod draw;
 pub mod eval;
 pub mod export;
+pub mod feature_sets;
 pub mod generate;
 pub mod inspect;
 pub mod plan;

@@ -347,6 +347,7 @@ fn the_demo_ends_with_its_figures_and_a_page() {
         keys(&row),
         [
             "caption",
+            "image",
             "loss",
             "model",
             "peak_rss_mb",
@@ -365,6 +366,11 @@ fn the_demo_ends_with_its_figures_and_a_page() {
         "blind",
     ] {
         assert!(row["vqa"][key].is_number(), "{key} in {row}");
+    }
+    for key in ["color", "shape", "count", "position"] {
+        let image = &row["image"];
+        assert!(image[key].is_number(), "{key} in {row}");
+        assert!(image["chance"][key].is_number(), "{key} in {row}");
     }
     for key in ["cider", "cider_shuffled"] {
         assert!(row["caption"][key].is_number(), "{key} in {row}");

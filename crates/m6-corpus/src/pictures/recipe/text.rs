@@ -1,6 +1,6 @@
 //! Lines of text, by what writing looks like: strokes of one width and one shade, in a row, with room above and below.
 //!
-//! Lines across only, of three strokes or more and at least six pixels high; the numbers were set on photographs with and
+//! Lines across only, of three strokes or more, at least six pixels and at most a quarter of the picture high; the numbers were set on photographs with and
 //! without writing on them (`bench/picture_recipe.py`).
 
 use std::collections::BTreeMap;
@@ -48,7 +48,10 @@ fn lines(gray: &Gray) -> Vec<Line> {
         let sums = Sums::of(&mask, gray.width);
         let groups = groups(&strokes);
         let groups = groups.iter().map(|group| Group::of(group, &sums));
-        found.extend(groups.filter(Group::is_line).map(|group| group.line));
+        let lines = groups.filter(Group::is_line).map(|group| group.line);
+        // Of a solid thing only the edge differs from what is around it; three equal things in a row are not three letters.
+        let most = gray.height as u32 / 4;
+        found.extend(lines.filter(|line| line.bottom - line.top <= most));
     }
     found
 }

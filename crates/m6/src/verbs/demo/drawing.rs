@@ -66,6 +66,9 @@ pub fn make(
         "data.sources.world.n=300",
     ]));
     sets.extend(seed);
+    // The sizes must be those of the model that is finetuned.
+    let sizes = common.set.iter().filter(|set| set.starts_with("model."));
+    sets.extend(sizes.cloned());
     let mut loaded = config::load(PRESETS[1], &sets)?;
     prepare::prepare(&loaded.config, &data, false, terminal)?;
     pretrain::fit_to_data(&mut loaded.config, &data, terminal)?;

@@ -4,10 +4,11 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::normalize::{Converter, Rules, Script};
+use m6_corpus::normalize::{Converter, Normalizer, Rules, Script, Tables};
 use m6_corpus::sources::wiki;
 
 static CONVERTER: OnceLock<Converter> = OnceLock::new();
+static NORMALIZER: OnceLock<Normalizer> = OnceLock::new();
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
@@ -30,4 +31,14 @@ fuzz_target!(|data: &[u8]| {
     let n_nuls = |text: &str| text.bytes().filter(|&byte| byte == 0).count();
     assert_eq!(n_nuls(&converted), n_nuls(&text));
     assert_eq!(converted.is_empty(), text.is_empty());
+    let normalizer = NORMALIZER.get_or_init(|| Normalizer {
+        rules: Some(Rules::default()),
+        converter: Some(Converter::steady(Script::T2s, &Tables::built_in()).expect("carried")),
+    });
+    let once = normalizer.apply(&text);
+    assert_eq!(
+        normalizer.apply(&once),
+        once,
+        "normalising twice is normalising once"
+    );
 });

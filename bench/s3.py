@@ -35,12 +35,13 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def ask(method, path, body=None):
     # The server checks no signature, but knows requests for S3 by the form of one.
     sign = "AWS4-HMAC-SHA256 Credential=id/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    request = urllib.request.Request(f"{ENDPOINT}/{path}", data=body, method=method, headers={"Authorization": sign})
+    request = urllib.request.Request(f"{ENDPOINT}/{path}", data=body, method=method,
+                                     headers={"Authorization": sign, "Content-Type": "application/octet-stream"})
     try:
         with opener.open(request, timeout=60) as answer:
             return answer.read()
     except urllib.error.HTTPError as error:
-        if error.code == 404:
+        if error.code == 404 and method == "GET":
             return None
         raise
 
@@ -91,7 +92,7 @@ truth = "{place('web/truth.jsonl')}"
 server = subprocess.Popen([sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])",
                            "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 try:
-    subprocess.run([args.bin, "corpus", "world", "--out", place("web"), "--pages", str(args.pages), "--per-file", "250", "-q"],
+    subprocess.run([args.bin, "corpus", "world", "--out", place("web"), "--pages", str(args.pages), "--per-file", "500", "-q"],
                    check=True, stdout=subprocess.DEVNULL)
     for _ in range(240):
         try:
@@ -99,17 +100,17 @@ try:
             break
         except OSError:
             time.sleep(0.25)
-    ask("PUT", "m6")
+    ask("PUT", "m6-bench")
     n_files = 0
     for name in sorted(os.listdir(place("web"))):
         if name.endswith(".warc.gz"):
-            ask("PUT", f"m6/in/{name}", open(place(f"web/{name}"), "rb").read())
+            ask("PUT", f"m6-bench/in/{name}", open(place(f"web/{name}"), "rb").read())
             n_files += 1
 
     begun = time.time()
     local = answer(build(config("local.toml", place("web")), place("local")))
     local_seconds = time.time() - begun
-    remote, out = config("remote.toml", "s3://m6/in"), "s3://m6/corpus"
+    remote, out = config("remote.toml", "s3://m6-bench/in"), "s3://m6-bench/corpus"
     plan = answer(build(remote, out, "--dry-run"))["plan"]
 
     scratch = [place(f"scratch-{index}") for index in range(2)]
@@ -134,9 +135,9 @@ try:
     again = answer(build(remote, out, "--scratch", place("scratch-2")))
 
     made = ends(scratch[0]) + ends(scratch[1])
-    manifest = json.loads(ask("GET", "m6/corpus/manifest.json"))
+    manifest = json.loads(ask("GET", "m6-bench/corpus/manifest.json"))
     wrong = [file["name"] for file in json.load(open(place("scratch-2/manifest.json")))["files"]
-             if hashlib.sha256(ask("GET", f"m6/corpus/{file['name']}") or b"").digest()
+             if hashlib.sha256(ask("GET", f"m6-bench/corpus/{file['name']}") or b"").digest()
              != hashlib.sha256(open(place(f"scratch-2/{file['name']}"), "rb").read()).digest()]
     digests = {local["digest"], whole["digest"], again["digest"], manifest["digest"]}
     result = {"pages": args.pages, "files": n_files, "listed": plan[0]["files"], "bytes": plan[0]["bytes"], "kills": n_kills,

@@ -38,12 +38,12 @@ impl Client {
     /// # Errors
     /// [`Error::Remote`] when the environment's settings contradict themselves.
     pub fn open(bucket: &str) -> Result<Self> {
-        // Half a minute of patience: a long run rides through a restart of the store, a wrong endpoint is told soon.
+        // About half a minute of patience: a long run rides through a restart of the store, a wrong endpoint is still told.
         let retry = RetryConfig {
             backoff: BackoffConfig {
-                init_backoff: Duration::from_millis(200),
-                max_backoff: Duration::from_secs(8),
-                base: 2.0,
+                init_backoff: Duration::from_millis(500),
+                max_backoff: Duration::from_secs(10),
+                base: 3.0,
             },
             max_retries: 8,
             retry_timeout: Duration::from_secs(120),

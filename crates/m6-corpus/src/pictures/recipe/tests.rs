@@ -58,11 +58,13 @@ fn one_look_at_a_shops_picture_names_the_rule() {
     check(&shop(4), Some("picture_objects"));
     let mut written = shop(2);
     for at in 0..24 {
-        // A row of characters of four bars each.
+        // A row of characters of four bars and three posts each.
         for bar in 0..4 {
             written.paste(&Rgb8::filled(11, 2, [0; 3]), 20 + 14 * at, 370 + 4 * bar);
         }
-        written.paste(&Rgb8::filled(2, 14, [0; 3]), 24 + 14 * at, 370);
+        for post in [0, 4, 9] {
+            written.paste(&Rgb8::filled(2, 14, [0; 3]), 20 + post + 14 * at, 370);
+        }
     }
     check(&written, Some("picture_text"));
     let mut grey = shop(1);

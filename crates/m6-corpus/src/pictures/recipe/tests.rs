@@ -62,8 +62,8 @@ fn one_look_at_a_shops_picture_names_the_rule() {
         for bar in 0..4 {
             written.paste(&Rgb8::filled(11, 2, [0; 3]), 20 + 14 * at, 370 + 4 * bar);
         }
-        for post in [0, 4, 9] {
-            written.paste(&Rgb8::filled(2, 14, [0; 3]), 20 + post + 14 * at, 370);
+        for post in [0, 4, 10] {
+            written.paste(&Rgb8::filled(1, 14, [0; 3]), 20 + post + 14 * at, 370);
         }
     }
     check(&written, Some("picture_text"));

@@ -423,7 +423,10 @@ fn dark_pictures(name: &str) -> String {
     let folder = world().folder.path().join(name);
     std::fs::create_dir(&folder).expect("a folder");
     for i in 0..12_usize {
-        let value = |at: usize| if at % 32 % (i + 2) == 0 { 90 } else { 5 };
+        let value = |at: usize| match (at % 32).is_multiple_of(i + 2) {
+            true => 90,
+            false => 5,
+        };
         let data = (0..32 * 32).flat_map(|at| [value(at); 3]).collect();
         let image = m6_image::Rgb8::from_hwc(32, 32, data).expect("fits");
         let png = m6_image::encode_png(&image, &[]).expect("encodes");

@@ -142,6 +142,11 @@ impl ExpertsConfig {
 }
 
 impl ModelConfig {
+    /// Rows of the word table and of the head: the words and, in a joint vocabulary, the codes behind them.
+    pub fn n_table(&self) -> usize {
+        self.vocab_size + self.codes.n_joint()
+    }
+
     /// Width of one attention head, `d_model / n_heads` (0 when there are no heads).
     pub fn d_head(&self) -> usize {
         self.d_model.checked_div(self.n_heads).unwrap_or(0)

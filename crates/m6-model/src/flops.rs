@@ -34,7 +34,7 @@ pub fn flops(cfg: &ModelConfig, mean_context: f64) -> Flops {
     let proj = 2.0 * (cfg.patches.n_features() * cfg.patches.n_patches()) as f64 * d;
     Flops {
         blocks_per_token: blocks,
-        head_per_target: 2.0 * d * cfg.vocab_size as f64,
+        head_per_target: 2.0 * d * cfg.n_table() as f64,
         patches_per_picture: patch_network(&cfg.patches) + proj,
         patches_trained: cfg.patches.trained,
     }

@@ -169,7 +169,10 @@ impl ModelInput<'_> {
                     let most = cfg.codes.mask() as usize + 1;
                     check_below("code", i, tokens[i], most)?;
                     check_below("place of a code", i, position, cfg.codes.n_codes())?;
-                    tokens[i] = NONE;
+                    tokens[i] = match cfg.codes.joint {
+                        true => cfg.vocab_size as u32 + tokens[i],
+                        false => NONE,
+                    };
                     positions[i] = NONE;
                 }
                 SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN => {

@@ -124,25 +124,32 @@ impl Model {
         let is_code_at = |i: &usize| is_code(input.segments[input.loss_at[*i] as usize]);
         let (codes, words): (Vec<usize>, Vec<usize>) =
             (0..input.labels.len()).partition(is_code_at);
-        let Some(tables) = self.embedding.codes.as_ref().filter(|_| !codes.is_empty()) else {
+        let tables = self.embedding.codes.as_ref();
+        let own = tables.and_then(|tables| tables.own.as_ref());
+        let Some(own) = own.filter(|_| !codes.is_empty()) else {
             let smoothing = options.label_smoothing;
-            let (labels, weights) = (input.labels.into(), weights.into());
+            // In a joint vocabulary codes follow the words.
+            let mut labels = input.labels.to_vec();
+            codes
+                .iter()
+                .for_each(|&i| labels[i] += self.cfg.vocab_size as u32);
+            let (labels, weights) = (labels.into(), weights.into());
             let (loss, nll) = ops::head_ce(&x_md, &self.head, None, labels, weights, smoothing)?;
             return Ok(Output { loss, nll });
         };
         // Words and codes have a head each; the losses of both come back in the order of the labels.
         let mut nll = vec![0.0; input.labels.len()];
         let mut loss: Option<Tensor> = None;
-        for (head, rows) in [(&self.head, &words), (&tables.head, &codes)] {
+        for (head, rows) in [(&self.head, &words), (&own.head, &codes)] {
             if rows.is_empty() {
                 continue;
             }
             let at: Arc<[u32]> = rows.iter().map(|&i| i as u32).collect();
             let labels: Arc<[u32]> = rows.iter().map(|&i| input.labels[i]).collect();
-            let own: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
+            let shares: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
             let x = ops::select_rows(&x_md, at)?;
             let (part, part_nll) =
-                ops::head_ce(&x, head, None, labels, own, options.label_smoothing)?;
+                ops::head_ce(&x, head, None, labels, shares, options.label_smoothing)?;
             for (&i, value) in rows.iter().zip(part_nll) {
                 nll[i] = value;
             }
@@ -163,7 +170,8 @@ impl Model {
         Ok(self.norm.forward(&self.stream(input, options)?)?)
     }
 
-    /// Logits of the next word, `[n, v]`, at every flat position; large, so for small inputs and tests.
+    /// Logits of the next word, `[n, v]`, at every flat position, in a joint vocabulary those of the codes behind them; large, so for
+    /// small inputs and tests.
     ///
     /// # Errors
     /// As [`Model::hidden`].

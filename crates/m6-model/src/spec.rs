@@ -191,7 +191,7 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
             decay,
         );
     };
-    table(&mut list, Part::Tokens, "tokens", cfg.vocab_size, true);
+    table(&mut list, Part::Tokens, "tokens", cfg.n_table(), true);
     table(&mut list, Part::Positions, "positions", cfg.max_len, false);
     table(
         &mut list,
@@ -203,25 +203,29 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
     table(&mut list, Part::Positions, "segments", 3, false);
     if !cfg.codes.is_none() {
         let codes = &cfg.codes;
-        // The codes, the one that begins a picture, the one that hides a code.
-        table(
-            &mut list,
-            Part::Codes,
-            "codes",
-            codes.codebook_size + 2,
-            true,
-        );
+        if !codes.joint {
+            // The codes, the one that begins a picture, the one that hides a code.
+            table(
+                &mut list,
+                Part::Codes,
+                "codes",
+                codes.codebook_size + 2,
+                true,
+            );
+        }
         table(&mut list, Part::Codes, "code_rows", codes.grid, false);
         table(&mut list, Part::Codes, "code_columns", codes.grid, false);
         table(&mut list, Part::Codes, "code_segments", 2, false);
-        let shape = [codes.codebook_size, d];
-        list.add(
-            Part::Codes,
-            "code_head.weight".into(),
-            &shape,
-            Init::Normal(STD),
-            true,
-        );
+        if !codes.joint {
+            let shape = [codes.codebook_size, d];
+            list.add(
+                Part::Codes,
+                "code_head.weight".into(),
+                &shape,
+                Init::Normal(STD),
+                true,
+            );
+        }
     }
     patch_specs(&cfg.patches, &mut list);
     list.linear(
@@ -239,7 +243,7 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
         list.add(
             Part::Head,
             "head.weight".into(),
-            &[cfg.vocab_size, d],
+            &[cfg.n_table(), d],
             Init::Normal(STD),
             true,
         );

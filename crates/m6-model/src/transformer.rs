@@ -35,12 +35,18 @@ pub(crate) struct Embedding {
     pub codes: Option<CodeTables>,
 }
 
-/// Codes, their places in two dimensions, and whether they are read or written.
+/// Places of codes in two dimensions, whether they are read or written, and what they are.
 pub(crate) struct CodeTables {
-    pub codes: Param,
     pub rows: Param,
     pub columns: Param,
     pub segments: Param,
+    /// Absent in a joint vocabulary, where codes are rows of the word table.
+    pub own: Option<OwnCodes>,
+}
+
+/// Codes apart from words.
+pub(crate) struct OwnCodes {
+    pub codes: Param,
     /// Vectors whose inner products with a state tell the next code.
     pub head: Param,
 }
@@ -50,11 +56,16 @@ impl Embedding {
         let codes = match cfg.codes.is_none() {
             true => None,
             false => Some(CodeTables {
-                codes: params.get("embed.codes")?,
+                own: match cfg.codes.joint {
+                    true => None,
+                    false => Some(OwnCodes {
+                        codes: params.get("embed.codes")?,
+                        head: params.get("code_head.weight")?,
+                    }),
+                },
                 rows: params.get("embed.code_rows")?,
                 columns: params.get("embed.code_columns")?,
                 segments: params.get("embed.code_segments")?,
-                head: params.get("code_head.weight")?,
             }),
         };
         Ok(Self {
@@ -79,12 +90,14 @@ impl Embedding {
             (&self.patch_positions, layout.patch_positions.clone()),
             (&self.segments, layout.segments.clone()),
         ];
-        if let (Some(own), Some(at)) = (&self.codes, &layout.codes) {
+        if let (Some(tables_of_codes), Some(at)) = (&self.codes, &layout.codes) {
+            if let Some(own) = &tables_of_codes.own {
+                tables.push((&own.codes, at.codes.clone()));
+            }
             tables.extend([
-                (&own.codes, at.codes.clone()),
-                (&own.rows, at.rows.clone()),
-                (&own.columns, at.columns.clone()),
-                (&own.segments, at.segments.clone()),
+                (&tables_of_codes.rows, at.rows.clone()),
+                (&tables_of_codes.columns, at.columns.clone()),
+                (&tables_of_codes.segments, at.segments.clone()),
             ]);
         }
         let x_nd = ops::embed(&tables)?;

@@ -12,6 +12,11 @@ const N: usize = GRID * GRID;
 const K: usize = 20;
 
 fn model() -> Model {
+    model_of(false)
+}
+
+/// Codes apart from words, or behind them in one vocabulary.
+fn model_of(joint: bool) -> Model {
     let cfg = ModelConfig {
         vocab_size: 30,
         d_model: 32,
@@ -29,6 +34,7 @@ fn model() -> Model {
         codes: CodesConfig {
             codebook_size: K,
             grid: GRID,
+            joint,
         },
         ..ModelConfig::default()
     };
@@ -94,11 +100,14 @@ fn uncached(model: &Model, text: &[u32], codes: &[u32]) -> Vec<Vec<f32>> {
     let states = model
         .hidden(&input, &ForwardOptions::default())
         .expect("fits");
-    let head = model
-        .params()
-        .get("code_head.weight")
-        .expect("there")
-        .tensor();
+    let head = match model.config().codes.joint {
+        false => model.params().get("code_head.weight").expect("there"),
+        true => model.params().get("embed.tokens").expect("there"),
+    };
+    let head = match model.config().codes.joint {
+        false => head.tensor(),
+        true => head.tensor().narrow(0, 30, K).expect("behind the words"),
+    };
     let logits = states
         .matmul(&head.t().expect("two dimensions"))
         .expect("fits");
@@ -110,10 +119,15 @@ fn uncached(model: &Model, text: &[u32], codes: &[u32]) -> Vec<Vec<f32>> {
 
 #[test]
 fn the_cache_says_what_the_whole_sequence_says() {
-    let model = model();
+    for joint in [false, true] {
+        cache_and_sequence(&model_of(joint));
+    }
+}
+
+fn cache_and_sequence(model: &Model) {
     let text = [5, 6, 7];
-    let (codes, logprob) = drawn(&model, &[prompt(&text)], &DrawOptions::default()).remove(0);
-    let rows = uncached(&model, &text, &codes);
+    let (codes, logprob) = drawn(model, &[prompt(&text)], &DrawOptions::default()).remove(0);
+    let rows = uncached(model, &text, &codes);
     let mut sum = 0.0;
     for (place, row) in rows.iter().enumerate() {
         let wide: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
@@ -128,20 +142,25 @@ fn the_cache_says_what_the_whole_sequence_says() {
 
 #[test]
 fn a_prompt_gives_in_company_what_it_gives_alone() {
-    let model = model();
+    for joint in [false, true] {
+        company(&model_of(joint));
+    }
+}
+
+fn company(model: &Model) {
     let prompts = [prompt(&[5, 6, 7]), prompt(&[9]), prompt(&[])];
     for method in [DrawMethod::Ar, DrawMethod::Parallel] {
         let options = sampled(method);
-        let together = drawn(&model, &prompts, &options);
+        let together = drawn(model, &prompts, &options);
         for (i, p) in prompts.iter().enumerate() {
             assert_eq!(
-                drawn(&model, std::slice::from_ref(p), &options)[0],
+                drawn(model, std::slice::from_ref(p), &options)[0],
                 together[i]
             );
         }
         assert_ne!(together[0].0, together[1].0);
         let other = DrawOptions { seed: 4, ..options };
-        assert_ne!(drawn(&model, &prompts, &other)[0].0, together[0].0);
+        assert_ne!(drawn(model, &prompts, &other)[0].0, together[0].0);
     }
 }
 
@@ -291,4 +310,120 @@ fn words_and_codes_of_one_batch_have_the_losses_they_have_alone() {
     let mixed = loss(&[2, 9, 10, 11], &[19, 6, 7, 1]);
     assert_eq!(mixed[..1], loss(&[2], &[19]));
     assert_eq!(mixed[1..], loss(&[9, 10, 11], &[6, 7, 1]));
+}
+
+/// Negative log likelihood of words and codes in one batch.
+fn mixed_nll(model: &Model) -> Vec<f32> {
+    let (text, codes) = ([5u32, 6, 7], [3u32, 4, 21, 6, 7, 8, 9, 10, 11]);
+    let both: Vec<u32> = codes.iter().chain(&text).copied().collect();
+    let positions: Vec<u32> = (0..9).chain(0..3).collect();
+    let segments: Vec<u32> = [SEGMENT_CODE_READ; 9].into_iter().chain([2; 3]).collect();
+    let input = ModelInput {
+        tokens: &both,
+        positions: &positions,
+        segments: &segments,
+        prefixes: &[[0, 9]],
+        targets: &[[0, 9, 12]],
+        loss_at: &[2, 9, 10, 11],
+        labels: &[19, 6, 7, 1],
+        ..ModelInput::default()
+    };
+    let made = model.forward(&input, &ForwardOptions::default());
+    let nll = made.expect("fits").nll;
+    let states = model
+        .hidden(&input, &ForwardOptions::default())
+        .expect("fits");
+    let logits = model.params().get("embed.tokens").expect("there").tensor();
+    let logits = states.matmul(&logits.t().expect("two")).expect("fits");
+    let logits = logits.to_vec2::<f32>().expect("two dimensions");
+    // One softmax over words, codes and marks; codes come behind the 30 words.
+    for (i, (at, label)) in [(2, 30 + 19), (9, 6), (10, 7), (11, 1)]
+        .into_iter()
+        .enumerate()
+    {
+        let row: Vec<f64> = logits[at].iter().map(|v| f64::from(*v)).collect();
+        assert_eq!(row.len(), 30 + K + 2);
+        let expected = row.iter().map(|v| v.exp()).sum::<f64>().ln() - row[label];
+        assert_close("nll", &[f64::from(nll[i])], &[expected], LOGITS_F32);
+    }
+    nll
+}
+
+#[test]
+fn a_joint_vocabulary_is_one_softmax_and_one_table() {
+    let model = model_of(true);
+    assert!(model.params().get("embed.codes").is_none());
+    assert!(model.params().get("code_head.weight").is_none());
+    assert_eq!(
+        model.params().get("embed.tokens").expect("there").shape(),
+        [30 + K + 2, 32]
+    );
+    mixed_nll(&model);
+}
+
+#[test]
+fn joint_codes_are_embedded_as_separate_ones_with_the_same_vectors() {
+    let (apart, joint) = (model_of(false), model_of(true));
+    let table = |model: &Model, name: &str| {
+        let param = model.params().get(name).expect("there");
+        param.tensor().to_vec2::<f32>().expect("two dimensions")
+    };
+    let mut rows = table(&apart, "embed.tokens");
+    rows.extend(table(&apart, "embed.codes"));
+    let rows = m6_nn::Tensor::new(rows, &m6_nn::Device::Cpu).expect("rows");
+    let tokens = joint.params().get("embed.tokens").expect("there");
+    tokens.var().set(&rows).expect("same shape");
+    for param in apart.params() {
+        let theirs = joint.params().get(param.name());
+        if let Some(theirs) = theirs.filter(|_| param.name() != "embed.tokens") {
+            theirs.var().set(param.var()).expect("same shape");
+        }
+    }
+    let states = |model: &Model| {
+        let input = ModelInput {
+            tokens: &[3, 20, 21, 4, 5],
+            positions: &[0, 1, 2, 0, 1],
+            segments: &[
+                SEGMENT_CODE_READ,
+                SEGMENT_CODE_READ,
+                SEGMENT_CODE_READ,
+                2,
+                2,
+            ],
+            prefixes: &[[0, 3]],
+            targets: &[[0, 3, 5]],
+            ..ModelInput::default()
+        };
+        let states = model.hidden(&input, &ForwardOptions::default());
+        states.expect("fits").to_vec2::<f32>().expect("two")
+    };
+    assert_eq!(states(&apart), states(&joint));
+}
+
+#[test]
+fn words_are_written_without_codes_in_a_joint_vocabulary() {
+    use m6_model::{GenerateOptions, Prompt, generate, score_target};
+    let model = model_of(true);
+    let prompt = Prompt {
+        codes: vec![3, 4, 5, 6, 7, 8, 9, 10, 11],
+        ..Prompt::default()
+    };
+    let options = GenerateOptions {
+        max_tokens: 10,
+        ..GenerateOptions::default()
+    };
+    // Alone by the search of the head, in company by the whole head: the same words.
+    let alone = generate(
+        &model,
+        std::slice::from_ref(&prompt),
+        &options,
+        &mut |_, _| true,
+    );
+    let pair = [prompt.clone(), prompt.clone()];
+    let company = generate(&model, &pair, &options, &mut |_, _| true).expect("writes");
+    let alone = alone.expect("writes").remove(0);
+    assert_eq!(alone, company[0]);
+    assert!(alone.ids.iter().all(|id| *id < 30));
+    let again = score_target(&model, &prompt, options.bos, &alone.ids).expect("fits");
+    assert!(again.is_finite() && again < 0.0);
 }

@@ -10,6 +10,10 @@ pub struct CodesConfig {
     pub codebook_size: usize,
     /// Codes per side of a picture. Default 0.
     pub grid: usize,
+    /// One vocabulary of words and codes: one table, one softmax over both (as in DALL-E and CogView). Default false: codes have a table
+    /// and a head of their own (ours). A model without it is written as before there was the choice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joint: bool,
 }
 
 impl CodesConfig {
@@ -33,9 +37,22 @@ impl CodesConfig {
         self.codebook_size as u32 + 1
     }
 
+    /// Rows of the word table that are codes: the codes and both marks of a joint vocabulary, none otherwise.
+    pub fn n_joint(&self) -> usize {
+        match self.joint {
+            true => self.codebook_size + 2,
+            false => 0,
+        }
+    }
+
     /// Adds every problem of this part of the configuration.
     pub(super) fn problems(&self, out: &mut Vec<String>) {
         if self.is_none() {
+            if self.joint {
+                out.push(
+                    "codes.joint = true needs codes: set codes.codebook_size and codes.grid".into(),
+                );
+            }
             return;
         }
         if !(2..=1 << 16).contains(&self.codebook_size) || !(1..=128).contains(&self.grid) {

@@ -157,9 +157,14 @@ impl<'m> Decoder<'m> {
     fn head_of(&self, writes: Writes, rows: &[f32]) -> Result<Vec<f32>> {
         match (writes, &self.model.embedding.codes) {
             (Writes::Words, _) => self.head_rows(rows),
-            (Writes::Codes, Some(tables)) => {
-                on_pool(|| rows_times(rows, &tables.head.tensor(), None, Act::None))
-            }
+            (Writes::Codes, Some(tables)) => match &tables.own {
+                Some(own) => on_pool(|| rows_times(rows, &own.head.tensor(), None, Act::None)),
+                // Code logits only where codes belong: probabilities are those among codes.
+                None => {
+                    let k = self.config().codes.codebook_size;
+                    self.head_part(rows, self.vocab_size(), k)
+                }
+            },
             (Writes::Codes, None) => Err(no_codes()),
         }
     }
@@ -171,7 +176,7 @@ impl<'m> Decoder<'m> {
 
     /// What [`Decoder::find_likeliest`] searches; valid while the weights stay as they are.
     pub fn head_search(&self) -> Result<LargestInner> {
-        let head = self.model.head.tensor();
+        let head = self.word_head()?;
         let head = view::<f32>(&head)?;
         Ok(LargestInner::new(&head, self.config().d_model))
     }
@@ -183,7 +188,7 @@ impl<'m> Decoder<'m> {
         row: &[f32],
         allowed: impl Fn(u32) -> bool + Sync,
     ) -> Result<Option<u32>> {
-        let head = self.model.head.tensor();
+        let head = self.word_head()?;
         let head = view::<f32>(&head)?;
         let found = on_pool(|| search.find(&head, row, |id| allowed(id as u32)));
         Ok(found.map(|(id, _)| id as u32))
@@ -191,7 +196,21 @@ impl<'m> Decoder<'m> {
 
     /// Logits `[n, v]` of final rows `[n, d]`.
     pub fn head_rows(&self, rows: &[f32]) -> Result<Vec<f32>> {
-        on_pool(|| rows_times(rows, &self.model.head.tensor(), None, Act::None))
+        self.head_part(rows, 0, self.vocab_size())
+    }
+
+    /// The rows of the head that are words.
+    fn word_head(&self) -> Result<Tensor> {
+        let head = self.model.head.tensor();
+        let words = head.narrow(0, 0, self.vocab_size());
+        Ok(words.map_err(m6_nn::Error::from)?)
+    }
+
+    /// Products of final rows with `n` rows of the head, from `first` on.
+    fn head_part(&self, rows: &[f32], first: usize, n: usize) -> Result<Vec<f32>> {
+        let head = self.model.head.tensor();
+        let part = head.narrow(0, first, n).map_err(m6_nn::Error::from)?;
+        on_pool(|| rows_times(rows, &part, None, Act::None))
     }
 
     fn step_on_pool(
@@ -332,7 +351,11 @@ impl<'m> Decoder<'m> {
             };
         let word = |row: &Row| row.token.filter(|_| !is_code(row.segment));
         let code = |row: &Row| row.token.filter(|_| is_code(row.segment));
-        add(&mut x, &tables.tokens, &word)?;
+        let (joint, n_words) = (self.config().codes.joint, self.vocab_size() as u32);
+        add(&mut x, &tables.tokens, &|row| {
+            let behind = || code(row).filter(|_| joint).map(|code| n_words + code);
+            word(row).or_else(behind)
+        })?;
         add(&mut x, &tables.positions, &|row| {
             word(row).map(|_| row.position)
         })?;
@@ -346,16 +369,18 @@ impl<'m> Decoder<'m> {
         add(&mut x, &tables.segments, &|row| {
             (!is_code(row.segment)).then_some(row.segment)
         })?;
-        if let Some(own) = &tables.codes {
+        if let Some(codes) = &tables.codes {
             let grid = self.config().codes.grid as u32;
-            add(&mut x, &own.codes, &code)?;
-            add(&mut x, &own.rows, &|row| {
+            if let Some(own) = &codes.own {
+                add(&mut x, &own.codes, &code)?;
+            }
+            add(&mut x, &codes.rows, &|row| {
                 code(row).map(|_| row.position / grid)
             })?;
-            add(&mut x, &own.columns, &|row| {
+            add(&mut x, &codes.columns, &|row| {
                 code(row).map(|_| row.position % grid)
             })?;
-            add(&mut x, &own.segments, &|row| {
+            add(&mut x, &codes.segments, &|row| {
                 code(row).map(|_| row.segment - SEGMENT_CODE_READ)
             })?;
         }

@@ -103,6 +103,7 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
         config.model.codes = m6_model::CodesConfig {
             codebook_size: codes.codebook_size,
             grid: codes.grid,
+            joint: config.model.codes.joint,
         };
     }
     tell_prepared(config, &manifest.config, terminal);

@@ -86,6 +86,7 @@ fn model_config(args: &BenchDrawArgs, vqgan: &VqganConfig) -> ModelConfig {
         codes: CodesConfig {
             codebook_size: vqgan.codebook_size,
             grid: vqgan.code_grid(),
+            ..CodesConfig::default()
         },
         ..ModelConfig::default()
     }

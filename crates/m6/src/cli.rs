@@ -347,7 +347,8 @@ pub struct DrawHow {
 /// `m6 eval ...`.
 #[derive(Subcommand, Debug)]
 pub enum EvalVerb {
-    /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says?
+    /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says? Or does a matcher find the
+    /// prompt (--retrieval), and how far are they from real ones (--real)?
     Image(EvalImageArgs),
 }
 

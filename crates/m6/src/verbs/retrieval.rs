@@ -282,7 +282,7 @@ impl Matcher<'_> {
         }
     }
 
-    /// The prompts as what is to be scored, with the end token; refused when two that differ are needed and none do, or one is too long.
+    /// The prompts as what is to be scored, with the end token; refused when one is too long, or when all are the same words.
     fn texts(&self, lines: &[Line]) -> Result<Vec<Vec<u32>>> {
         let most = self.loaded.model.config().max_len;
         let mut texts = Vec::with_capacity(lines.len());

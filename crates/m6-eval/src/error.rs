@@ -60,6 +60,9 @@ pub enum Error {
     /// Feature vectors that no figure can be computed of.
     #[error("feature vectors: {0}")]
     Features(String),
+    /// Scores of pairs that no ranking can be computed of.
+    #[error("retrieval: {0}")]
+    Pairs(String),
     /// A line of a file that is not what was expected.
     #[error("line {line}: {message}; expected {expected}")]
     Line {

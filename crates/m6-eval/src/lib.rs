@@ -1,6 +1,6 @@
 //! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
-//! distinct-n; and of pictures by the feature vectors that some network gave them, Frechet distance, precision, recall, density and
-//! coverage.
+//! distinct-n; recall at k of texts by pictures and of pictures by texts ([`PairScores`]); and of pictures by the feature vectors
+//! that some network gave them, Frechet distance, precision, recall, density and coverage.
 //!
 //! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
 //! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
@@ -27,6 +27,7 @@ mod files;
 mod frechet;
 mod manifold;
 mod ngrams;
+mod retrieval;
 mod rouge;
 mod segment;
 mod symmetric;
@@ -42,5 +43,6 @@ pub use files::{parse_answers, parse_candidates, parse_references};
 pub use frechet::{Gaussian, frechet_distance};
 pub use manifold::{ManifoldScores, manifold_scores};
 pub use ngrams::Sentences;
+pub use retrieval::{PairScores, RetrievalScores};
 pub use rouge::rouge_l;
 pub use segment::{Segment, Segmenter};

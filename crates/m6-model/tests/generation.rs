@@ -5,6 +5,7 @@ mod common;
 use common::{Sample, model, numbers, pack, picture, tiny};
 use m6_model::{
     ForwardOptions, GenerateOptions, Generated, Model, ModelConfig, Prompt, generate, score_target,
+    score_targets,
 };
 
 const BOS: u32 = 2;
@@ -192,6 +193,32 @@ fn score_equals_the_log_probability_of_generation() {
     assert!(score_target(&model, &Prompt::default(), BOS, &[]).is_err());
     assert!(score_target(&model, &Prompt::default(), BOS, &[29]).is_err());
     assert!(score_target(&model, &Prompt::default(), BOS, &[1; 17]).is_err());
+}
+
+#[test]
+fn targets_scored_together_are_scored_as_alone() {
+    let cfg = tiny();
+    let model = lively(&cfg);
+    // More words than are worked on at once, of all lengths that fit behind the longest prompt.
+    let word = |i: usize| (i * 7 % 29) as u32;
+    let targets: Vec<Vec<u32>> = (0..80)
+        .map(|i| (0..1 + i % 9).map(|j| word(i + 3 * j)).collect())
+        .collect();
+    for prompt in &prompts(&cfg) {
+        let together = score_targets(&model, prompt, BOS, &targets).expect("scores");
+        assert_eq!(together.len(), targets.len());
+        for (target, together) in targets.iter().zip(&together) {
+            let alone = score_target(&model, prompt, BOS, target).expect("scores");
+            assert_eq!(alone.to_bits(), together.to_bits(), "{target:?}");
+        }
+        assert!(together.windows(2).any(|w| w[0] != w[1]));
+        let none = score_targets(&model, prompt, BOS, &[]);
+        assert!(none.is_ok_and(|scores| scores.is_empty()));
+    }
+    for bad in [vec![], vec![29], vec![1; 17]] {
+        let targets = [vec![1], bad];
+        assert!(score_targets(&model, &Prompt::default(), BOS, &targets).is_err());
+    }
 }
 
 #[test]

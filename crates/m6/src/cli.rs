@@ -347,20 +347,17 @@ pub struct DrawHow {
 /// `m6 eval ...`.
 #[derive(Subcommand, Debug)]
 pub enum EvalVerb {
-    /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says?
+    /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says? Or does a matcher find the
+    /// prompt (--retrieval), and how far are they from real ones (--real)?
     Image(EvalImageArgs),
 }
 
 /// `m6 eval image`.
 #[derive(Args, Debug, Clone)]
 pub struct EvalImageArgs {
-    /// Draws pictures of the sample world's unseen combinations with this model, and measures them.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "world",
-        conflicts_with = "measure"
-    )]
+    /// Draws pictures with this model and measures them: of the sample world's unseen combinations (--world), or of --prompts
+    /// (--retrieval).
+    #[arg(long, value_name = "DIR", conflicts_with = "measure")]
     pub model: Option<PathBuf>,
     /// The VQGAN of the model's codes; the one kept in the run folder by default.
     #[arg(long, value_name = "DIR")]
@@ -371,11 +368,23 @@ pub struct EvalImageArgs {
     /// Measures pictures that are already drawn, in this folder, by --prompts, --real or both.
     #[arg(long, value_name = "DIR")]
     pub measure: Option<PathBuf>,
-    /// What they should show: lines of {"file","wanted":[{"shape","color","count","position"}]}, as --out writes them.
+    /// What they should show: lines of {"file","wanted":[{"shape","color","count","position"}]}, as --out writes them. For
+    /// --retrieval one prompt a line, or lines of {"prompt","file"}, file being its real picture inside --real.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
+    /// Draws every line of --prompts and asks a matcher which prompt each picture is of, and which picture each prompt:
+    /// R@1, R@5, R@10 and median rank, beside real pictures, shuffled ones and chance.
+    #[arg(long, conflicts_with_all = ["world", "measure"])]
+    pub retrieval: bool,
+    /// The model that tells how likely a text is for a picture (image_to_text or codes_to_text); --model by default, which
+    /// flatters itself.
+    #[arg(long, value_name = "DIR", requires = "retrieval")]
+    pub matcher: Option<PathBuf>,
+    /// Other prompts that each picture is matched with, and other pictures each prompt; by default all, at most 100.
+    #[arg(long, value_name = "N", requires = "retrieval", value_parser = clap::value_parser!(u64).range(1..=100_000).map(|n| n as usize))]
+    pub distractors: Option<usize>,
     /// Compares the pictures with those of this folder by the features of a network: Frechet distance, precision, recall, density
-    /// and coverage.
+    /// and coverage. With --retrieval, the folder of the prompts' real pictures.
     #[arg(long, value_name = "DIR")]
     pub real: Option<PathBuf>,
     /// Gives the features: a run's patch network, or a safetensors file of FID's Inception; the network of --model by default.

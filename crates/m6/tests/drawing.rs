@@ -597,3 +597,145 @@ fn what_cannot_be_drawn_is_refused_with_a_reason() {
     ]);
     assert!(failed_with(&output, 2).contains("--resume"));
 }
+
+/// Prompts with their real pictures, of the sample world.
+fn world_prompts(name: &str) -> (String, String) {
+    let dir = truth(name, "4");
+    let prompts = format!("{dir}/prompts.jsonl");
+    (dir, prompts)
+}
+
+fn retrieval(model: &str, prompts: &str, more: &[&str]) -> std::process::Output {
+    let args = [
+        "eval",
+        "image",
+        "--retrieval",
+        "--model",
+        model,
+        "--prompts",
+        prompts,
+        "--json",
+    ];
+    run(&[&args[..], more].concat())
+}
+
+#[test]
+fn retrieval_has_its_figures_beside_real_shuffled_and_chance() {
+    let model = world().path("model");
+    let (real, prompts) = world_prompts("retrieval-real");
+    let out = world().path("retrieval-out");
+    let more = ["--real", &real, "--out", &out, "--best-of", "2"];
+    let row = last_json(&retrieval(&model, &prompts, &more));
+    assert_eq!(keys(&row), ["retrieval"]);
+    let found = &row["retrieval"];
+    let names = [
+        "candidates",
+        "chance",
+        "drawn",
+        "matcher",
+        "n",
+        "real",
+        "shuffled",
+    ];
+    assert_eq!(keys(found), names);
+    assert_eq!(found["n"], 12);
+    assert_eq!(keys(&found["matcher"]), ["by", "model"]);
+    assert_eq!(found["matcher"]["by"], "codes");
+    for name in ["drawn", "real", "shuffled", "chance"] {
+        assert_eq!(keys(&found[name]), ["image_to_text", "text_to_image"]);
+        for way in ["image_to_text", "text_to_image"] {
+            let figures = &found[name][way];
+            assert_eq!(keys(figures), ["median_rank", "r1", "r10", "r5"]);
+            assert!(
+                figures["median_rank"].as_f64().is_some_and(|r| r >= 1.0),
+                "{found}"
+            );
+        }
+    }
+    for name in ["grid.png", "prompts.jsonl", "00011.png"] {
+        assert!(Path::new(&out).join(name).is_file(), "{name}");
+    }
+    // Fewer candidates; the same on any number of threads; plain lines, no real picture.
+    let plain = world().path("retrieval-plain.txt");
+    let lines = "红色的圆形\n绿色的树\n蓝色的方形\n红色的圆形\n";
+    m6_store::atomic::write_file(Path::new(&plain), lines.as_bytes()).expect("written");
+    let few = |threads: &str| {
+        let more = [
+            "--distractors",
+            "2",
+            "--threads",
+            threads,
+            "--matcher",
+            &model,
+        ];
+        last_json(&retrieval(&model, &plain, &more))
+    };
+    let two = few("2");
+    assert_eq!(two, few("1"));
+    let two = &two["retrieval"];
+    assert_eq!((&two["n"], &two["candidates"]), (&4.into(), &3.into()));
+    assert!(two.get("real").is_none());
+    // A prompt that stands there twice is no candidate against itself: its two pictures have two rivals, the others three.
+    let all = last_json(&retrieval(&model, &plain, &[]));
+    let chance = &all["retrieval"]["chance"]["image_to_text"]["r1"];
+    let expected = (2.0 / 3.0 + 2.0 / 4.0) / 4.0;
+    assert!(
+        chance
+            .as_f64()
+            .is_some_and(|r1| (r1 - expected).abs() < 1e-12),
+        "{chance} instead of {expected}"
+    );
+}
+
+#[test]
+fn retrieval_that_cannot_be_is_refused_with_a_reason() {
+    let model = world().path("model");
+    let (real, prompts) = world_prompts("retrieval-refused");
+    let file = |name: &str, text: &str| {
+        let path = world().path(name);
+        m6_store::atomic::write_file(Path::new(&path), text.as_bytes()).expect("written");
+        path
+    };
+    let refused = |prompts: &str, more: &[&str], code: i32, part: &str| {
+        let text = failed_with(&retrieval(&model, prompts, more), code);
+        assert!(text.contains(part), "{part} is not in {text}");
+    };
+    refused(&file("one.txt", "红色的圆形\n"), &[], 2, "at least 2");
+    refused(&file("twice.txt", "树\n树\n"), &[], 2, "at least 2");
+    refused(&file("bad.jsonl", "{\"file\":1}\n"), &[], 3, "line 1");
+    refused(
+        &file("plain.txt", "树\n圆形\n"),
+        &["--real", &real],
+        2,
+        "no real picture",
+    );
+    let gone =
+        "{\"prompt\":\"树\",\"file\":\"gone.png\"}\n{\"prompt\":\"圆形\",\"file\":\"00000.png\"}\n";
+    refused(&file("gone.jsonl", gone), &["--real", &real], 2, "gone.png");
+    let text = failed_with(
+        &run(&["eval", "image", "--retrieval", "--model", &model]),
+        2,
+    );
+    assert!(text.contains("--prompts"), "{text}");
+    let text = failed_with(&run(&["eval", "image", "--model", &model]), 2);
+    assert!(text.contains("--retrieval"), "{text}");
+    // A model that learned only to draw.
+    let drawer = world().path("drawer");
+    let (data, vqgan) = (world().path("data-drawer"), world().path("vqgan"));
+    let codes = format!("data.codes.vqgan={vqgan}");
+    let only: [&str; 1] = ["data.sources.world.tasks={text_to_image=1.0}"];
+    stdout_of(&m6(
+        &["prepare", "m6-nano", "--out", &data, "-q"],
+        &[&DATA[..4], &only, &[&codes]],
+    ));
+    let args = [
+        "pretrain", "m6-nano", "--data", &data, "--out", &drawer, "-q", "--json",
+    ];
+    stdout_of(&m6(&args, &[&DATA[..4], &only, &MODEL, &[&codes]]));
+    refused(
+        &prompts,
+        &["--matcher", &drawer],
+        2,
+        "neither image_to_text nor codes_to_text",
+    );
+}

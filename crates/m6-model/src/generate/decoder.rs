@@ -23,7 +23,7 @@ use rayon::prelude::*;
 /// One sequence being written: its keys and values, and how many target words they hold.
 #[derive(Clone)]
 pub(super) struct Lane {
-    cache: KvCache,
+    pub cache: KvCache,
     n_target: usize,
 }
 
@@ -194,6 +194,11 @@ impl<'m> Decoder<'m> {
         Ok(found.map(|(id, _)| id as u32))
     }
 
+    /// What the head takes of rows that went through all blocks.
+    pub fn final_norm(&self, x: &[f32]) -> Result<Vec<f32>> {
+        norm(&self.model.norm, x)
+    }
+
     /// Logits `[n, v]` of final rows `[n, d]`.
     pub fn head_rows(&self, rows: &[f32]) -> Result<Vec<f32>> {
         self.head_part(rows, 0, self.vocab_size())
@@ -271,7 +276,6 @@ impl<'m> Decoder<'m> {
         n_patch_rows: usize,
         words: &[u32],
     ) -> Result<Vec<Row>> {
-        let (max_len, vocab_size) = (self.config().max_len, self.vocab_size());
         self.check_codes(&prompt.codes)?;
         let written: &[u32] = match writes {
             Writes::Words => words,
@@ -280,19 +284,8 @@ impl<'m> Decoder<'m> {
                 &[]
             }
         };
-        for (what, ids) in [("source", prompt.source.as_slice()), ("target", written)] {
-            if ids.len() > max_len {
-                return Err(Error::Input(format!(
-                    "a {what} of {} words exceeds max_len = {max_len}",
-                    ids.len()
-                )));
-            }
-            if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-                return Err(Error::Input(format!(
-                    "{what} word {id} must be below the vocabulary's {vocab_size}"
-                )));
-            }
-        }
+        self.check_words("source", &prompt.source)?;
+        self.check_words("target", written)?;
         let n_patches = self.config().patches.n_patches();
         let patch = |i: usize| Row {
             token: None,
@@ -312,6 +305,23 @@ impl<'m> Decoder<'m> {
         rows.extend(text(&prompt.source, SEGMENT_SOURCE));
         rows.extend(text(words, writes.segment()));
         Ok(rows)
+    }
+
+    /// Words must be of the vocabulary and no more than the model reads.
+    pub fn check_words(&self, what: &str, ids: &[u32]) -> Result<()> {
+        let (max_len, vocab_size) = (self.config().max_len, self.vocab_size());
+        if ids.len() > max_len {
+            return Err(Error::Input(format!(
+                "a {what} of {} words exceeds max_len = {max_len}",
+                ids.len()
+            )));
+        }
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(Error::Input(format!(
+                "{what} word {id} must be below the vocabulary's {vocab_size}"
+            )));
+        }
+        Ok(())
     }
 
     /// Codes must be of a model that has them, no more than a picture's, and inside the table.
@@ -335,7 +345,7 @@ impl<'m> Decoder<'m> {
         Ok(())
     }
 
-    fn embed(&self, rows: &[Row]) -> Result<Vec<f32>> {
+    pub fn embed(&self, rows: &[Row]) -> Result<Vec<f32>> {
         let (d, tables) = (self.config().d_model, &self.model.embedding);
         let mut x = vec![0.0; rows.len() * d];
         let add =
@@ -388,7 +398,7 @@ impl<'m> Decoder<'m> {
     }
 
     /// All blocks over `x` `[n, d]`; `attend(layer, n_heads, qkv, out)` keeps keys and values and fills `out` `[n, d]`.
-    fn blocks(
+    pub fn blocks(
         &self,
         mut x: Vec<f32>,
         mut attend: impl FnMut(usize, usize, &[f32], &mut [f32]) -> Result<()>,
@@ -430,7 +440,7 @@ fn add_to(x: &mut [f32], y: &[f32]) {
 }
 
 /// Rows `[q | k | v]` to three arrays of rows.
-fn split_qkv(qkv: &[f32], d: usize) -> [Vec<f32>; 3] {
+pub(super) fn split_qkv(qkv: &[f32], d: usize) -> [Vec<f32>; 3] {
     [0, 1, 2].map(|part| {
         qkv.chunks_exact(3 * d)
             .flat_map(|row| &row[part * d..(part + 1) * d])

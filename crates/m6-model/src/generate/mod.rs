@@ -10,13 +10,15 @@ mod draw;
 mod greedy;
 mod options;
 mod pick;
+mod score;
 #[cfg(test)]
 mod tests;
 
 pub use draw::{DrawMethod, DrawOptions, DrawPrompt, Drawn, draw};
 pub use options::GenerateOptions;
+pub use score::{score_target, score_targets};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 use decoder::{Decoder, Lane};
 use m6_store::rng::Key;
@@ -66,7 +68,8 @@ struct Run {
 /// never reported. No prompt grows beyond the model's `max_len`.
 ///
 /// # Errors
-/// [`Error::Options`] for options that cannot be followed, [`Error::Input`] for a prompt that does not fit the model.
+/// [`Error::Options`](crate::Error::Options) for options that cannot be followed, [`Error::Input`](crate::Error::Input) for a prompt
+/// that does not fit the model.
 pub fn generate(
     model: &Model,
     prompts: &[Prompt],
@@ -171,27 +174,4 @@ fn with_begin(bos: u32, target: &[u32]) -> Vec<u32> {
     words.push(bos);
     words.extend_from_slice(target);
     words
-}
-
-/// Log probability in nats, summed in f64, of `target` after `prompt`; add the end token to `target` to score it too.
-///
-/// # Errors
-/// [`Error::Input`] when `target` is empty or the prompt or target does not fit the model.
-pub fn score_target(model: &Model, prompt: &Prompt, bos: u32, target: &[u32]) -> Result<f64> {
-    let vocab_size = model.config().vocab_size;
-    let Some(inputs) = target.split_last().map(|(_, head)| head) else {
-        return Err(Error::Input("there is no target to score".into()));
-    };
-    if let Some(id) = target.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(Error::Input(format!(
-            "word {id} to score must be below {vocab_size}"
-        )));
-    }
-    let mut words = with_begin(bos, &prompt.target);
-    words.extend_from_slice(inputs);
-    let (_, logits) = Decoder::new(model).prefill(prompt, &words, 0, target.len())?;
-    let rows = logits.chunks_exact(vocab_size).zip(target);
-    Ok(rows
-        .map(|(logits, &id)| f64::from(logits[id as usize]) - pick::log_sum_exp(logits))
-        .sum())
 }

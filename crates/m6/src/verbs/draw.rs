@@ -48,7 +48,11 @@ pub struct Asked {
 impl Studio {
     /// Loads a model and its VQGAN: the one named, or the one kept beside the run.
     pub fn open(model: &Path, vqgan: Option<&Path>, terminal: &Terminal) -> Result<Self> {
-        let loaded = shared::load_model(model, terminal)?;
+        Self::of(shared::load_model(model, terminal)?, vqgan, terminal)
+    }
+
+    /// A loaded model with its VQGAN.
+    pub fn of(loaded: LoadedModel, vqgan: Option<&Path>, terminal: &Terminal) -> Result<Self> {
         if loaded.model.config().codes.is_none() {
             return Err(Failure::usage(format!(
                 "{} has no image codes and cannot draw",

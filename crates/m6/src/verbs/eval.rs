@@ -4,6 +4,7 @@ use super::common as shared;
 use super::draw::{self, Studio};
 use super::feature_sets::{self, Measure};
 use super::rerank::Rerank;
+use super::retrieval;
 use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -26,13 +27,17 @@ pub struct Case {
     /// The prompt, for people.
     #[serde(default)]
     pub prompt: String,
-    /// The groups that it asks for.
+    /// The groups that it asks for; empty for a prompt of which they are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wanted: Vec<Wanted>,
 }
 
 /// Runs the verb.
 pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
     let EvalVerb::Image(args) = verb;
+    if args.retrieval {
+        return retrieval::run(args, common, terminal);
+    }
     let features = Measure::open(args, terminal)?;
     let (cases, pictures) = match (&args.measure, &args.prompts, &features) {
         (Some(dir), Some(prompts), _) => read(dir, prompts)?,
@@ -41,7 +46,7 @@ pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> 
         _ => {
             return Err(
                 Failure::usage("nothing to measure, or nothing to measure by").hint(
-                    "--model DIR --world, or --measure DIR with --prompts FILE or --real DIR",
+                    "--model DIR --world, --model DIR --prompts FILE --retrieval, or --measure DIR with --prompts FILE or --real DIR",
                 ),
             );
         }
@@ -232,7 +237,8 @@ fn read(dir: &Path, prompts: &Path) -> Result<(Vec<Case>, Vec<Rgb8>)> {
     Ok((cases, pictures))
 }
 
-fn write(out: &Path, cases: &[Case], pictures: &[Rgb8]) -> Result<()> {
+/// Writes pictures, their prompts and a sheet of them to a new folder.
+pub fn write(out: &Path, cases: &[Case], pictures: &[Rgb8]) -> Result<()> {
     let commit = DirCommit::begin(out).or_usage()?;
     let put = |name: &str, bytes: &[u8]| shared::put(&commit, name, bytes);
     let mut lines = String::new();

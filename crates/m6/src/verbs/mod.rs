@@ -16,6 +16,7 @@ pub mod prepare;
 pub mod preset;
 pub mod pretrain;
 pub mod rerank;
+pub mod retrieval;
 pub mod score;
 pub mod tokenizer;
 pub mod vqgan;

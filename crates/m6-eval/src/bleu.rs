@@ -32,7 +32,18 @@ impl Totals {
 
     /// The counts as one row.
     pub(crate) fn row(&self) -> [f64; Self::WIDTH] {
-        let mut row = [self.n_candidate as f64, self.n_reference as f64, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let mut row = [
+            self.n_candidate as f64,
+            self.n_reference as f64,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+        ];
         for k in 0..MAX_ORDER {
             row[2 + k] = self.n_guessed[k] as f64;
             row[2 + MAX_ORDER + k] = self.n_correct[k] as f64;

@@ -92,7 +92,15 @@ pub fn measure_captions(
         .map(|item| std::mem::take(&mut item.candidate))
         .collect();
     let distinct = |n: usize| Ok((format!("distinct_{n}"), distinct_n(&candidates, n)?));
-    let names = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider", "mean_length"];
+    let names = [
+        "bleu_1",
+        "bleu_2",
+        "bleu_3",
+        "bleu_4",
+        "rouge_l",
+        "cider",
+        "mean_length",
+    ];
     Ok(Measured {
         names: names.map(str::to_owned).to_vec(),
         fixed: vec![distinct(1)?, distinct(2)?],

@@ -31,7 +31,10 @@ pub fn measure_classify(references: &[u8], candidates: &[u8]) -> Result<Measured
         found.push((reference.label("label")?, candidate.label("label")?));
     }
     let classes: BTreeSet<&str> = found.iter().map(|(label, _)| label.as_str()).collect();
-    if let Some(i) = found.iter().position(|(_, given)| !classes.contains(given.as_str())) {
+    if let Some(i) = found
+        .iter()
+        .position(|(_, given)| !classes.contains(given.as_str()))
+    {
         let message = format!("label {:?} is that of no reference", found[i].1);
         return Err(pairs[i].1.fault(&message));
     }
@@ -48,7 +51,11 @@ pub fn measure_classify(references: &[u8], candidates: &[u8]) -> Result<Measured
         row[place(label) + 2] = 1.0;
     }
     let mut names = vec!["accuracy".to_owned(), "macro_f1".to_owned()];
-    names.extend(classes.iter().flat_map(|c| ["precision", "recall", "f1"].map(|f| format!("{f}/{c}"))));
+    names.extend(
+        classes
+            .iter()
+            .flat_map(|c| ["precision", "recall", "f1"].map(|f| format!("{f}/{c}"))),
+    );
     let n_of = |class: &str| found.iter().filter(|(label, _)| label == class).count() as f64;
     Ok(Measured {
         names,
@@ -68,11 +75,18 @@ fn figures(sums: &[f64]) -> Vec<f64> {
     let mut f1 = 0.0;
     for counts in sums[2..].chunks_exact(3) {
         let [both, given, of_class] = [counts[0], counts[1], counts[2]];
-        let class = [both / given.max(1.0), both / of_class.max(1.0), 2.0 * both / (given + of_class).max(1.0)];
+        let class = [
+            both / given.max(1.0),
+            both / of_class.max(1.0),
+            2.0 * both / (given + of_class).max(1.0),
+        ];
         f1 += class[2];
         classes.extend(class);
     }
-    let mut figures = vec![share(sums[1], sums[0]), share(f1, (classes.len() / 3) as f64)];
+    let mut figures = vec![
+        share(sums[1], sums[0]),
+        share(f1, (classes.len() / 3) as f64),
+    ];
     figures.extend(classes);
     figures
 }
@@ -88,14 +102,30 @@ mod tests {
             labels.iter().enumerate().map(line).collect()
         };
         let references = lines(&["狗", "狗", "猫", "鸟"]);
-        let measured = measure_classify(references.as_bytes(), lines(&["狗", "猫", "猫", "狗"]).as_bytes()).unwrap();
-        let figure = |name: &str| measured.figures()[measured.names.iter().position(|n| n == name).unwrap()];
+        let measured = measure_classify(
+            references.as_bytes(),
+            lines(&["狗", "猫", "猫", "狗"]).as_bytes(),
+        )
+        .unwrap();
+        let figure =
+            |name: &str| measured.figures()[measured.names.iter().position(|n| n == name).unwrap()];
         assert_eq!(figure("accuracy"), 0.5);
-        assert_eq!((figure("precision/狗"), figure("recall/狗"), figure("f1/狗")), (0.5, 0.5, 0.5));
+        assert_eq!(
+            (figure("precision/狗"), figure("recall/狗"), figure("f1/狗")),
+            (0.5, 0.5, 0.5)
+        );
         assert_eq!((figure("f1/鸟"), figure("recall/猫")), (0.0, 1.0));
         assert!((figure("macro_f1") - (0.5 + 2.0 / 3.0) / 3.0).abs() < 1e-12);
-        let unknown = measure_classify(references.as_bytes(), lines(&["狗", "猫", "鱼", "狗"]).as_bytes());
+        let unknown = measure_classify(
+            references.as_bytes(),
+            lines(&["狗", "猫", "鱼", "狗"]).as_bytes(),
+        );
         let message = unknown.err().unwrap().to_string();
-        assert!(message.contains("candidates, line 3") && message.contains("id \"2\"") && message.contains("鱼"), "{message}");
+        assert!(
+            message.contains("candidates, line 3")
+                && message.contains("id \"2\"")
+                && message.contains("鱼"),
+            "{message}"
+        );
     }
 }

@@ -31,7 +31,9 @@ pub enum Error {
         id: String,
     },
     /// Candidates for items that are not there, counted.
-    #[error("{n_unknown} candidates have no references, the first is {id:?}; remove them or add their references")]
+    #[error(
+        "{n_unknown} candidates have no references, the first is {id:?}; remove them or add their references"
+    )]
     UnknownCandidates {
         /// The first such id.
         id: String,
@@ -39,7 +41,9 @@ pub enum Error {
         n_unknown: usize,
     },
     /// Two systems that were not measured on the same items.
-    #[error("the systems were measured on {n} and {n_other} items that are not the same; score both against one file of references")]
+    #[error(
+        "the systems were measured on {n} and {n_other} items that are not the same; score both against one file of references"
+    )]
     Mismatched {
         /// Items of the first.
         n: usize,
@@ -109,7 +113,9 @@ impl Error {
         match self {
             Self::DuplicateId { what, .. } => Some(what),
             Self::Side { side, .. } => Some(side),
-            Self::MissingCandidate { .. } | Self::UnknownCandidate { .. } | Self::UnknownCandidates { .. } => Some("candidates"),
+            Self::MissingCandidate { .. }
+            | Self::UnknownCandidate { .. }
+            | Self::UnknownCandidates { .. } => Some("candidates"),
             Self::EmptyReferences { .. } => Some("references"),
             _ => None,
         }

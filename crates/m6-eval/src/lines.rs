@@ -70,7 +70,8 @@ pub(crate) fn objects(bytes: &[u8], shape: Shape) -> Result<Vec<Line>> {
         };
         line.fields =
             serde_json::from_slice(text).map_err(|e| line.fault(&format!("not an object: {e}")))?;
-        let known = |key: &str| key == "id" || shape.fields.contains(&key) || CARRIED.contains(&key);
+        let known =
+            |key: &str| key == "id" || shape.fields.contains(&key) || CARRIED.contains(&key);
         if let Some(key) = line.fields.keys().find(|key| !known(key)) {
             return Err(line.fault(&format!("unknown field {key:?}")));
         }
@@ -143,7 +144,12 @@ impl Line {
 
     /// A text or a list of texts, under the first of these names that the line has.
     pub fn texts(&self, fields: &[&str]) -> Result<Vec<String>> {
-        let fault = || self.fault(&format!("no field {:?} of a text or a list of texts", fields[0]));
+        let fault = || {
+            self.fault(&format!(
+                "no field {:?} of a text or a list of texts",
+                fields[0]
+            ))
+        };
         let value = fields.iter().find_map(|field| self.get(field));
         match value.ok_or_else(fault)? {
             Value::String(text) => Ok(vec![text.clone()]),
@@ -193,12 +199,18 @@ mod tests {
     #[test]
     fn each_fault_is_one_clear_error() {
         fault(b"", "no item");
-        fault(b"{\"id\":1}\n\nnonsense\n", "candidates, line 3: not an object");
+        fault(
+            b"{\"id\":1}\n\nnonsense\n",
+            "candidates, line 3: not an object",
+        );
         fault(b"[1]", "line 1");
         fault(b"\xff\xfe", "line 1");
         fault(b"{\"text\":\"a\"}", "\"id\"");
         fault(b"{\"id\":1,\"txet\":\"a\"}", "unknown field \"txet\"");
-        fault(b"{\"id\":1}\n{\"id\":\"1\"}", "id \"1\" occurs more than once among the candidates");
+        fault(
+            b"{\"id\":1}\n{\"id\":\"1\"}",
+            "id \"1\" occurs more than once among the candidates",
+        );
         let deep = format!("{{\"id\":{}", "[".repeat(100_000));
         fault(deep.as_bytes(), "line 1");
     }
@@ -224,9 +236,17 @@ mod tests {
             line.texts(&["text"]).unwrap_err().to_string(),
             line.number("text").unwrap_err().to_string(),
         ] {
-            assert!(message.contains("\"text\"") && message.contains("id \"7\""), "{message}");
+            assert!(
+                message.contains("\"text\"") && message.contains("id \"7\""),
+                "{message}"
+            );
         }
         let line = &read(b"{\"id\":7,\"text\":[\" \"]}", SHAPE).unwrap()[0];
-        assert!(line.some_texts(&["text"]).unwrap_err().to_string().contains("is empty"));
+        assert!(
+            line.some_texts(&["text"])
+                .unwrap_err()
+                .to_string()
+                .contains("is empty")
+        );
     }
 }

@@ -30,11 +30,17 @@ pub fn measure_match(references: &[u8], candidates: &[u8], threshold: f64) -> Re
     for (reference, candidate) in &pairs {
         let (label, score) = (truth(reference)?, candidate.number("score")?);
         let right = label == (score >= threshold);
-        rows.extend([score, f64::from(u8::from(label)), f64::from(u8::from(right))]);
+        rows.extend([
+            score,
+            f64::from(u8::from(label)),
+            f64::from(u8::from(right)),
+        ]);
         per_item.push(json!({"id": reference.id, "label": label, "score": score, "right": right}));
     }
     Ok(Measured {
-        names: ["accuracy", "auc", "best_threshold_accuracy"].map(str::to_owned).to_vec(),
+        names: ["accuracy", "auc", "best_threshold_accuracy"]
+            .map(str::to_owned)
+            .to_vec(),
         fixed: Vec::new(),
         per_item,
         ids: pairs.into_iter().map(|(line, _)| line.id).collect(),
@@ -98,14 +104,24 @@ mod tests {
         check(&[(true, 0.9), (false, 0.1)], [1.0, 1.0, 1.0]);
         check(&[(true, 0.1), (false, 0.9)], [0.0, 0.0, 0.5]);
         check(&[(true, 0.5), (false, 0.5)], [0.5, 0.5, 0.5]);
-        check(&[(true, 0.4), (true, 0.3), (false, 0.2), (false, 0.35)], [0.5, 0.75, 0.75]);
+        check(
+            &[(true, 0.4), (true, 0.3), (false, 0.2), (false, 0.35)],
+            [0.5, 0.75, 0.75],
+        );
     }
 
     #[test]
     fn one_class_alone_has_no_area_and_labels_are_two() {
-        let measured = measure_match(b"{\"id\":1,\"label\":1}", b"{\"id\":1,\"score\":2}", 0.5).unwrap();
+        let measured =
+            measure_match(b"{\"id\":1,\"label\":1}", b"{\"id\":1,\"score\":2}", 0.5).unwrap();
         assert!(measured.figures()[1].is_nan());
         let fault = measure_match(b"{\"id\":1,\"label\":2}", b"{\"id\":1,\"score\":2}", 0.5);
-        assert!(fault.err().unwrap().to_string().contains("0, 1, true or false"));
+        assert!(
+            fault
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("0, 1, true or false")
+        );
     }
 }

@@ -201,7 +201,10 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
         let measured = mean_of(&[0.1, 0.7, 0.4, 0.9, 0.3]);
-        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
         let alone = one.install(|| measured.intervals(50, Key::new(7)));
         assert_eq!(measured.intervals(50, Key::new(7)), alone);
         let draws = |seed| weights(100, Key::new(seed));
@@ -215,10 +218,16 @@ mod tests {
         let (low, high) = (mean_of(&low), mean_of(&high));
         let found = high.compare(&low, 999, Key::new(3)).unwrap()[0];
         assert!((found.difference - 1.0).abs() < 1e-12);
-        assert!((found.interval[0] - 1.0).abs() < 1e-9, "every pair differs by 1");
+        assert!(
+            (found.interval[0] - 1.0).abs() < 1e-9,
+            "every pair differs by 1"
+        );
         assert!(found.p <= 0.001 + 1e-12, "{}", found.p);
         assert_eq!(low.compare(&low, 99, Key::new(3)).unwrap()[0].p, 1.0);
         let other = mean_of(&[1.0]);
-        assert!(matches!(low.compare(&other, 9, Key::new(3)), Err(Error::Mismatched { .. })));
+        assert!(matches!(
+            low.compare(&other, 9, Key::new(3)),
+            Err(Error::Mismatched { .. })
+        ));
     }
 }

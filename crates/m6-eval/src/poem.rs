@@ -107,7 +107,11 @@ fn keeps_constraint(poem: &[Vec<char>]) -> bool {
 }
 
 fn rhymes(poem: &[Vec<Sound>]) -> bool {
-    let ends = poem.iter().skip(1).step_by(2).filter_map(|line| line.last());
+    let ends = poem
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .filter_map(|line| line.last());
     ends.fold(u16::MAX, |common, sound| common & sound.groups) != 0
 }
 
@@ -134,7 +138,10 @@ impl Training {
         let (mut chars, mut lines) = (Vec::new(), FxHashSet::default());
         for line in lines::objects(bytes, TRAINING)? {
             for text in line.texts(&["text", "lines", "text_s"])? {
-                for part in text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()) {
+                for part in text
+                    .split(|c: char| !c.is_alphanumeric())
+                    .filter(|part| !part.is_empty())
+                {
                     chars.extend(part.chars());
                     lines.insert(part.to_owned());
                 }
@@ -164,9 +171,13 @@ impl Training {
         let longest = (0..text.len()).map(|start| {
             let rest = &text[start..];
             // What begins most like a text stands next to its place in the order.
-            let at = self.suffixes.partition_point(|s| suffix(&self.chars, *s) < rest);
+            let at = self
+                .suffixes
+                .partition_point(|s| suffix(&self.chars, *s) < rest);
             let near = self.suffixes[at.saturating_sub(1)..].iter().take(2);
-            near.map(|s| common_prefix(suffix(&self.chars, *s), rest)).max().unwrap_or(0)
+            near.map(|s| common_prefix(suffix(&self.chars, *s), rest))
+                .max()
+                .unwrap_or(0)
         });
         longest.max().unwrap_or(0)
     }
@@ -198,9 +209,26 @@ mod tests {
 
     #[test]
     fn form_and_rhyme_are_seen() {
-        check(&["床前明月光，", "疑是地上霜。", "举头望明月，", "低头思故乡。"], 1.0, 1.0);
-        check(&["床前明月光", "疑是地上霜", "举头望明月", "低头思故里"], 1.0, 0.0);
-        check(&["床前明月光", "疑是地上霜", "举头望明", "低头思故乡"], 0.0, 0.0);
+        check(
+            &[
+                "床前明月光，",
+                "疑是地上霜。",
+                "举头望明月，",
+                "低头思故乡。",
+            ],
+            1.0,
+            1.0,
+        );
+        check(
+            &["床前明月光", "疑是地上霜", "举头望明月", "低头思故里"],
+            1.0,
+            0.0,
+        );
+        check(
+            &["床前明月光", "疑是地上霜", "举头望明", "低头思故乡"],
+            0.0,
+            0.0,
+        );
         check(&["床前明月光", "疑是地上霜"], 0.0, 0.0);
     }
 
@@ -210,25 +238,42 @@ mod tests {
             let text = json!({"id": "1", "lines": lines}).to_string();
             measure_poem(text.as_bytes(), None).unwrap().figures()[2]
         };
-        assert_eq!(tones(&["国破山河在", "城春草木深", "感时花溅泪", "恨别鸟惊心"]), 4.0 / 6.0, "别 and 时: read level today");
+        assert_eq!(
+            tones(&["国破山河在", "城春草木深", "感时花溅泪", "恨别鸟惊心"]),
+            4.0 / 6.0,
+            "别 and 时: read level today"
+        );
         assert_eq!(tones(&["天天天天天"; 4]), 0.0);
     }
 
     #[test]
     fn what_was_copied_is_found() {
-        let training = Training::parse("{\"text\":\"床前明月光，疑是地上霜。\"}\n{\"lines\":[\"举头望明月\"]}".as_bytes()).unwrap();
+        let training = Training::parse(
+            "{\"text\":\"床前明月光，疑是地上霜。\"}\n{\"lines\":[\"举头望明月\"]}".as_bytes(),
+        )
+        .unwrap();
         let poems = r#"{"id":1,"lines":["床前明月光","疑是海上霜"]}
 {"id":2,"lines":["天上有明月","举头望明月"]}"#;
         let measured = measure_poem(poems.as_bytes(), Some(&training)).unwrap();
-        assert_eq!(measured.per_item[0]["shared_span"], 7.0, "over the end of a line");
-        assert_eq!(measured.per_item[1]["shared_span"], 5.0, "not over the end of a text");
+        assert_eq!(
+            measured.per_item[0]["shared_span"], 7.0,
+            "over the end of a line"
+        );
+        assert_eq!(
+            measured.per_item[1]["shared_span"], 5.0,
+            "not over the end of a text"
+        );
         assert_eq!(measured.per_item[0]["copied_lines"], 0.5);
         assert_eq!(measured.fixed, [("longest_shared_span".to_owned(), 7.0)]);
     }
 
     #[test]
     fn poems_without_words_are_refused() {
-        for bad in [r#"{"id":1,"lines":[]}"#, r#"{"id":1,"lines":["。"]}"#, r#"{"id":1}"#] {
+        for bad in [
+            r#"{"id":1,"lines":[]}"#,
+            r#"{"id":1,"lines":["。"]}"#,
+            r#"{"id":1}"#,
+        ] {
             assert!(measure_poem(bad.as_bytes(), None).is_err(), "{bad}");
         }
         assert!(matches!(Training::parse(b""), Err(Error::NoItems)));

@@ -37,7 +37,9 @@ pub fn measure_retrieval(references: &[u8], candidates: &[u8]) -> Result<Measure
         per_item.push(json!({"id": reference.id, "rank": rank.is_finite().then_some(rank)}));
     }
     Ok(Measured {
-        names: ["r@1", "r@5", "r@10", "mean_recall", "median_rank"].map(str::to_owned).to_vec(),
+        names: ["r@1", "r@5", "r@10", "mean_recall", "median_rank"]
+            .map(str::to_owned)
+            .to_vec(),
         fixed: Vec::new(),
         per_item,
         ids: pairs.into_iter().map(|(line, _)| line.id).collect(),
@@ -53,14 +55,19 @@ fn rank(relevant: &FxHashSet<&str>, line: &Line) -> Result<f64> {
         let (mut best, mut others) = (f64::NEG_INFINITY, Vec::new());
         for (id, score) in scores {
             let score = score.as_f64().filter(|s| s.is_finite());
-            let score = score.ok_or_else(|| line.fault(&format!("the score of {id:?} is no number")))?;
+            let score =
+                score.ok_or_else(|| line.fault(&format!("the score of {id:?} is no number")))?;
             match relevant.contains(id.as_str()) {
                 true => best = best.max(score),
                 false => others.push(score),
             }
         }
         let n_before = others.iter().filter(|score| **score >= best).count();
-        return Ok(if best.is_finite() { 1.0 + n_before as f64 } else { f64::INFINITY });
+        return Ok(if best.is_finite() {
+            1.0 + n_before as f64
+        } else {
+            f64::INFINITY
+        });
     }
     let ranked = line.texts(&["ranked"])?;
     let mut seen = FxHashSet::default();
@@ -77,7 +84,10 @@ fn figures(rows: &[(&[f64], u32)]) -> Vec<f64> {
         let within = rows.iter().filter(|(row, _)| row[0] <= cut);
         share(within.map(|(_, w)| f64::from(*w)).sum(), n)
     });
-    let mut ranks: Vec<f64> = rows.iter().flat_map(|(row, w)| std::iter::repeat_n(row[0], *w as usize)).collect();
+    let mut ranks: Vec<f64> = rows
+        .iter()
+        .flat_map(|(row, w)| std::iter::repeat_n(row[0], *w as usize))
+        .collect();
     ranks.sort_unstable_by(f64::total_cmp);
     let middle = ranks.len() / 2;
     let median = match ranks.len() % 2 {
@@ -85,7 +95,13 @@ fn figures(rows: &[(&[f64], u32)]) -> Vec<f64> {
         _ => ranks.get(middle).copied().unwrap_or(f64::NAN),
     };
     let [one, five, ten] = recall;
-    vec![one, five, ten, (one + five + ten) / 3.0, if median.is_finite() { median } else { f64::NAN }]
+    vec![
+        one,
+        five,
+        ten,
+        (one + five + ten) / 3.0,
+        if median.is_finite() { median } else { f64::NAN },
+    ]
 }
 
 #[cfg(test)]
@@ -113,10 +129,20 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_has_no_rank_and_ids_are_ranked_once() {
-        let none = [r#"{"id":1,"ranked":[]}"#, r#"{"id":2,"ranked":["x"]}"#, r#"{"id":3,"ranked":["d"]}"#];
+        let none = [
+            r#"{"id":1,"ranked":[]}"#,
+            r#"{"id":2,"ranked":["x"]}"#,
+            r#"{"id":3,"ranked":["d"]}"#,
+        ];
         let figures = measure(none).unwrap().figures();
         assert!(figures[0] == 1.0 / 3.0 && figures[4].is_nan());
         let twice = [r#"{"id":1,"ranked":["x","x"]}"#, none[1], none[2]];
-        assert!(measure(twice).err().unwrap().to_string().contains("ranked twice"));
+        assert!(
+            measure(twice)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("ranked twice")
+        );
     }
 }

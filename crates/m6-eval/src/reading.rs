@@ -57,7 +57,9 @@ pub fn measure_qa(references: &[u8], candidates: &[u8]) -> Result<Measured> {
         per_item.push(json!({"id": reference.id, "em": em, "f1": f1, "rouge_l": rouge, "repetition": repetition}));
     }
     Ok(Measured {
-        names: ["em", "f1", "rouge_l", "bleu_4", "repetition", "perplexity"].map(str::to_owned).to_vec(),
+        names: ["em", "f1", "rouge_l", "bleu_4", "repetition", "perplexity"]
+            .map(str::to_owned)
+            .to_vec(),
         fixed: Vec::new(),
         per_item,
         ids: pairs.into_iter().map(|(line, _)| line.id).collect(),
@@ -66,7 +68,14 @@ pub fn measure_qa(references: &[u8], candidates: &[u8]) -> Result<Measured> {
         reduce: Reduce::Sums(Box::new(|s| {
             let mean = |k: usize| share(s[k], s[0]);
             let bleu_4 = Totals::score_of(&s[7..])[MAX_ORDER - 1];
-            vec![mean(1), mean(2), mean(3), bleu_4, mean(4), (-s[5] / s[6]).exp()]
+            vec![
+                mean(1),
+                mean(2),
+                mean(3),
+                bleu_4,
+                mean(4),
+                (-s[5] / s[6]).exp(),
+            ]
         })),
     })
 }
@@ -81,7 +90,11 @@ fn certainty(line: &Line) -> Result<(f64, f64)> {
 
 /// Share of the 4-grams of characters that are repetitions; 0 of a text shorter than that.
 fn repetition(text: &str) -> f64 {
-    let chars: Vec<u32> = text.chars().filter(|c| !c.is_whitespace()).map(u32::from).collect();
+    let chars: Vec<u32> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(u32::from)
+        .collect();
     let n_all = chars.len().saturating_sub(MAX_ORDER - 1);
     let n_distinct = count_order(&chars, MAX_ORDER).len();
     (n_all - n_distinct.min(n_all)) as f64 / n_all.max(1) as f64
@@ -120,7 +133,10 @@ fn longest_common_run(a: &[String], b: &[String]) -> usize {
 
 fn without_punctuation(text: &str) -> String {
     let lower = text.trim().to_lowercase();
-    lower.chars().filter(|c| !PUNCTUATION.contains(*c)).collect()
+    lower
+        .chars()
+        .filter(|c| !PUNCTUATION.contains(*c))
+        .collect()
 }
 
 /// The script's mixed segmentation without punctuation.
@@ -153,13 +169,21 @@ mod tests {
     fn check(answers: &[&str], given: &str, em: f64, f1: f64) {
         let answers: Vec<String> = answers.iter().map(|a| (*a).to_owned()).collect();
         let got = match_and_f1(&answers, given);
-        assert!(got.0 == em && (got.1 - f1).abs() < 1e-12, "{given:?}: {got:?}");
+        assert!(
+            got.0 == em && (got.1 - f1).abs() < 1e-12,
+            "{given:?}: {got:?}"
+        );
     }
 
     #[test]
     fn match_and_f1_are_those_of_the_script() {
         check(&["《红楼梦》"], "红楼梦。", 1.0, 1.0);
-        check(&["北京大学"], "在北京", 0.0, 2.0 * (2.0 / 3.0) * 0.5 / (2.0 / 3.0 + 0.5));
+        check(
+            &["北京大学"],
+            "在北京",
+            0.0,
+            2.0 * (2.0 / 3.0) * 0.5 / (2.0 / 3.0 + 0.5),
+        );
         check(&["上海", "北京"], "北京", 1.0, 1.0);
         // Segments in common that are not next to each other do not add up.
         check(&["甲乙丙丁"], "甲丙乙丁", 0.0, 0.25);
@@ -169,7 +193,10 @@ mod tests {
 
     #[test]
     fn other_runs_are_words() {
-        assert_eq!(segments("iPhone 3.5寸，US$20"), ["iphone", "3.5", "寸", "us", "$", "20"]);
+        assert_eq!(
+            segments("iPhone 3.5寸，US$20"),
+            ["iphone", "3.5", "寸", "us", "$", "20"]
+        );
     }
 
     #[test]
@@ -185,10 +212,17 @@ mod tests {
         let both = b"{\"id\":1,\"text\":\"a\",\"logprob\":-2,\"n_tokens\":2}\n{\"id\":2,\"text\":\"b\",\"logprob\":-4,\"n_tokens\":1}";
         let measured = measure_qa(references, both).unwrap();
         assert!((measured.figures()[5] - 2f64.exp()).abs() < 1e-12);
-        let one = b"{\"id\":1,\"text\":\"a\",\"logprob\":-2,\"n_tokens\":2}\n{\"id\":2,\"text\":\"b\"}";
+        let one =
+            b"{\"id\":1,\"text\":\"a\",\"logprob\":-2,\"n_tokens\":2}\n{\"id\":2,\"text\":\"b\"}";
         let message = measure_qa(references, one).err().unwrap().to_string();
-        assert!(message.contains("line 2") && message.contains("n_tokens"), "{message}");
-        let none = measure_qa(references, b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2,\"text\":\"b\"}");
+        assert!(
+            message.contains("line 2") && message.contains("n_tokens"),
+            "{message}"
+        );
+        let none = measure_qa(
+            references,
+            b"{\"id\":1,\"text\":\"a\"}\n{\"id\":2,\"text\":\"b\"}",
+        );
         let figures = none.unwrap().figures();
         assert!(figures[5].is_nan() && figures[..3] == [1.0, 1.0, 1.0]);
     }

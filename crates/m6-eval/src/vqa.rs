@@ -50,7 +50,11 @@ pub fn measure_vqa(references: &[u8], candidates: &[u8]) -> Result<Measured> {
         found.push((kind, exact, soft));
     }
     let kinds: Vec<&str> = found.iter().map(|(kind, ..)| kind.as_str()).collect();
-    let kinds: Vec<&str> = kinds.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let kinds: Vec<&str> = kinds
+        .into_iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let width = 3 * (1 + kinds.len());
     let mut rows = vec![0.0; width * found.len()];
     for (row, (kind, exact, soft)) in rows.chunks_exact_mut(width).zip(&found) {
@@ -59,7 +63,11 @@ pub fn measure_vqa(references: &[u8], candidates: &[u8]) -> Result<Measured> {
         row[at..at + 3].copy_from_slice(&[1.0, *exact, *soft]);
     }
     let mut names = vec!["exact".to_owned(), "soft".to_owned()];
-    names.extend(kinds.iter().flat_map(|k| [format!("exact/{k}"), format!("soft/{k}")]));
+    names.extend(
+        kinds
+            .iter()
+            .flat_map(|k| [format!("exact/{k}"), format!("soft/{k}")]),
+    );
     let n_of = |kind: &str| found.iter().filter(|(k, ..)| k == kind).count() as f64;
     Ok(Measured {
         names,
@@ -103,6 +111,9 @@ mod tests {
     fn an_empty_answer_is_refused() {
         let fault = measure_vqa(b"{\"id\":1,\"answers\":[]}", b"{\"id\":1,\"text\":\"a\"}");
         let message = fault.err().unwrap().to_string();
-        assert!(message.contains("references, line 1: \"answers\" is empty"), "{message}");
+        assert!(
+            message.contains("references, line 1: \"answers\" is empty"),
+            "{message}"
+        );
     }
 }

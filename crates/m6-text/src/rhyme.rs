@@ -66,7 +66,10 @@ mod tests {
     fn check(c: char, expected: u8, level: bool) {
         let sound = sound(c).expect("in the table");
         assert!(sound.groups & (1 << (expected - 1)) != 0, "{c}: {sound:?}");
-        assert!(if level { sound.level } else { sound.oblique }, "{c}: {sound:?}");
+        assert!(
+            if level { sound.level } else { sound.oblique },
+            "{c}: {sound:?}"
+        );
     }
 
     #[test]
@@ -75,7 +78,15 @@ mod tests {
         for (i, c) in words.chars().enumerate() {
             check(c, i as u8 + 1, c != '月');
         }
-        for (c, group) in [('叶', 3), ('鱼', 12), ('儿', 12), ('中', 11), ('歌', 2), ('水', 5), ('五', 14)] {
+        for (c, group) in [
+            ('叶', 3),
+            ('鱼', 12),
+            ('儿', 12),
+            ('中', 11),
+            ('歌', 2),
+            ('水', 5),
+            ('五', 14),
+        ] {
             check(c, group, matches!(c, '鱼' | '儿' | '中' | '歌'));
         }
         assert_eq!(sound('a'), None);

@@ -240,8 +240,8 @@ mod tests {
         };
         assert_eq!(
             tones(&["国破山河在", "城春草木深", "感时花溅泪", "恨别鸟惊心"]),
-            4.0 / 6.0,
-            "别 and 时: read level today"
+            1.0,
+            "别 is bie2 and bie4: a reading that keeps the rule counts"
         );
         assert_eq!(tones(&["天天天天天"; 4]), 0.0);
     }

@@ -19,11 +19,47 @@ pub struct BleuScores {
 
 /// What BLEU needs to know of an item; sums over items are meaningful.
 #[derive(Clone, Copy, Debug, Default)]
-struct Totals {
+pub(crate) struct Totals {
     n_candidate: u64,
     n_reference: u64,
     n_guessed: [u64; MAX_ORDER],
     n_correct: [u64; MAX_ORDER],
+}
+
+impl Totals {
+    /// Columns of [`Totals::row`].
+    pub(crate) const WIDTH: usize = 2 + 2 * MAX_ORDER;
+
+    /// The counts as one row.
+    pub(crate) fn row(&self) -> [f64; Self::WIDTH] {
+        let mut row = [
+            self.n_candidate as f64,
+            self.n_reference as f64,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+        ];
+        for k in 0..MAX_ORDER {
+            row[2 + k] = self.n_guessed[k] as f64;
+            row[2 + MAX_ORDER + k] = self.n_correct[k] as f64;
+        }
+        row
+    }
+
+    /// BLEU of the sum of such rows.
+    pub(crate) fn score_of(sums: &[f64]) -> [f64; MAX_ORDER] {
+        score(&Self {
+            n_candidate: sums[0] as u64,
+            n_reference: sums[1] as u64,
+            n_guessed: std::array::from_fn(|k| sums[2 + k] as u64),
+            n_correct: std::array::from_fn(|k| sums[2 + MAX_ORDER + k] as u64),
+        })
+    }
 }
 
 /// BLEU of every item and of the corpus. An item without references counts as one whose closest
@@ -45,7 +81,7 @@ pub fn bleu(items: &[Sentences]) -> BleuScores {
     }
 }
 
-fn totals(item: &Sentences) -> Totals {
+pub(crate) fn totals(item: &Sentences) -> Totals {
     let n_candidate = item.candidate.len();
     let references: Vec<_> = item.references.iter().map(|r| count(r)).collect();
     let mut totals = Totals {

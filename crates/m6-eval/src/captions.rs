@@ -1,8 +1,10 @@
 //! Scoring captions: match ids, cut sentences, compute every metric.
 
-use crate::bleu::bleu;
+use crate::bleu::{self, Totals, bleu};
 use crate::cider::cider;
+use crate::diversity::distinct_n;
 use crate::error::{Error, Result};
+use crate::measured::{Measured, Reduce};
 use crate::ngrams::Sentences;
 use crate::rouge::rouge_l;
 use crate::segment::{Segment, Segmenter};
@@ -10,6 +12,7 @@ use m6_text::Tokenizer;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
+use serde_json::json;
 
 /// Scores of one item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,10 +57,79 @@ pub fn score_captions(
     segment: Segment,
     tokenizer: Option<&Tokenizer>,
 ) -> Result<CaptionScores> {
+    let (items, _) = segmented(refs, cands, segment, tokenizer)?;
+    Ok(score_items(refs, &items))
+}
+
+/// The same scores as rows, with more: figures `bleu_1` to `bleu_4`, `rouge_l`, `cider` (that is CIDEr-D, with the rarity of n-grams fixed
+/// by all references), `mean_length` in characters that are no blanks; and without interval `distinct_1` and `distinct_2` of the candidates' tokens.
+///
+/// # Errors
+/// Those of [`score_captions`].
+pub fn measure_captions(
+    refs: &[(String, Vec<String>)],
+    cands: &[(String, String)],
+    segment: Segment,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Measured> {
+    let (mut items, texts) = segmented(refs, cands, segment, tokenizer)?;
+    let cider = cider(&items);
+    let found: Vec<(Totals, f64)> = (items.par_iter())
+        .map(|item| (bleu::totals(item), rouge_l(item)))
+        .collect();
+    let mut rows = Vec::with_capacity(items.len() * CAPTION_WIDTH);
+    let mut per_item = Vec::with_capacity(items.len());
+    for (i, (totals, rouge_l)) in found.into_iter().enumerate() {
+        let n_chars = texts[i].chars().filter(|c| !c.is_whitespace()).count();
+        let row = totals.row();
+        rows.extend([1.0, rouge_l, cider.per_item[i], n_chars as f64]);
+        rows.extend(row);
+        per_item.push(json!({
+            "id": refs[i].0, "bleu": Totals::score_of(&row), "rouge_l": rouge_l, "cider": cider.per_item[i],
+        }));
+    }
+    let candidates: Vec<Vec<u32>> = (items.iter_mut())
+        .map(|item| std::mem::take(&mut item.candidate))
+        .collect();
+    let distinct = |n: usize| Ok((format!("distinct_{n}"), distinct_n(&candidates, n)?));
+    let names = [
+        "bleu_1",
+        "bleu_2",
+        "bleu_3",
+        "bleu_4",
+        "rouge_l",
+        "cider",
+        "mean_length",
+    ];
+    Ok(Measured {
+        names: names.map(str::to_owned).to_vec(),
+        fixed: vec![distinct(1)?, distinct(2)?],
+        per_item,
+        ids: refs.iter().map(|(id, _)| id.clone()).collect(),
+        width: CAPTION_WIDTH,
+        rows,
+        reduce: Reduce::Sums(Box::new(|sums| {
+            let [b1, b2, b3, b4] = Totals::score_of(&sums[4..]);
+            let n = sums[0];
+            vec![b1, b2, b3, b4, sums[1] / n, sums[2] / n, sums[3] / n]
+        })),
+    })
+}
+
+/// Number of items, ROUGE-L, CIDEr, characters, and what BLEU needs.
+const CAPTION_WIDTH: usize = 4 + Totals::WIDTH;
+
+/// Items as token numbers, with the candidates' texts, in the order of the references.
+fn segmented<'a>(
+    refs: &[(String, Vec<String>)],
+    cands: &'a [(String, String)],
+    segment: Segment,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<(Vec<Sentences>, Vec<&'a str>)> {
     let mut segmenter = Segmenter::new(segment, tokenizer)?;
     let matched = match_ids(refs, cands)?;
     let mut items = Vec::with_capacity(refs.len());
-    for ((id, references), candidate) in refs.iter().zip(matched) {
+    for ((id, references), candidate) in refs.iter().zip(&matched) {
         let item = Sentences {
             candidate: segmenter.tokens(candidate),
             references: references.iter().map(|r| segmenter.tokens(r)).collect(),
@@ -67,7 +139,7 @@ pub fn score_captions(
         }
         items.push(item);
     }
-    Ok(score_items(refs, &items))
+    Ok((items, matched))
 }
 
 fn score_items(refs: &[(String, Vec<String>)], items: &[Sentences]) -> CaptionScores {
@@ -164,6 +236,21 @@ mod tests {
         assert!(fault(&[("a", &[])], &[("a", "狗")]).contains("\"a\""));
         assert!(fault(&[("a", &["！", ""])], &[("a", "狗")]).contains("\"a\""));
         assert!(fault(&[], &[]).contains("no item"));
+    }
+
+    #[test]
+    fn rows_give_the_same_scores_and_how_varied_the_words_are() {
+        let refs = refs(&[("b", &["红色的花", "一朵花"]), ("a", &["两只小狗"])]);
+        let cands = cands(&[("a", "两只 狗狗"), ("b", "红花")]);
+        let scores = score_captions(&refs, &cands, Segment::Char, None).unwrap();
+        let measured = measure_captions(&refs, &cands, Segment::Char, None).unwrap();
+        let figures = measured.figures();
+        assert_eq!(figures[..4], scores.bleu);
+        assert_eq!(figures[4..], [scores.rouge_l, scores.cider, 3.0]);
+        assert_eq!(measured.fixed[0], ("distinct_1".to_owned(), 5.0 / 6.0));
+        for (row, item) in measured.per_item.iter().zip(&scores.per_item) {
+            assert_eq!(*row, serde_json::to_value(item).unwrap());
+        }
     }
 
     #[test]

@@ -30,6 +30,41 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// Candidates for items that are not there, counted.
+    #[error(
+        "{n_unknown} candidates have no references, the first is {id:?}; remove them or add their references"
+    )]
+    UnknownCandidates {
+        /// The first such id.
+        id: String,
+        /// How many there are.
+        n_unknown: usize,
+    },
+    /// Two systems that were not measured on the same items.
+    #[error(
+        "the systems were measured on {n} and {n_other} items that are not the same; score both against one file of references"
+    )]
+    Mismatched {
+        /// Items of the first.
+        n: usize,
+        /// Items of the second.
+        n_other: usize,
+    },
+    /// Training text beyond what can be indexed.
+    #[error("the training text has 4 billion characters or more; give a part of it")]
+    TooLong,
+    /// A line of one of two files that is not what was expected.
+    #[error("{side}, line {line}: {message}; expected {expected}")]
+    Side {
+        /// "references", "candidates" or "training".
+        side: &'static str,
+        /// One-based line.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+        /// The shape of a good line.
+        expected: &'static str,
+    },
     /// An item whose references are missing, or hold no token.
     #[error("the references of {id:?} are empty (or empty once segmented); give at least one")]
     EmptyReferences {
@@ -73,6 +108,21 @@ pub enum Error {
         /// The shape of a good line.
         expected: &'static str,
     },
+}
+
+impl Error {
+    /// Which of the files it is about, when it is about one: "references", "candidates", "answers" or "training".
+    pub fn side(&self) -> Option<&'static str> {
+        match self {
+            Self::DuplicateId { what, .. } => Some(what),
+            Self::Side { side, .. } => Some(side),
+            Self::MissingCandidate { .. }
+            | Self::UnknownCandidate { .. }
+            | Self::UnknownCandidates { .. } => Some("candidates"),
+            Self::EmptyReferences { .. } => Some("references"),
+            _ => None,
+        }
+    }
 }
 
 /// Result of this crate.

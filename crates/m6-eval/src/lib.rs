@@ -1,6 +1,7 @@
 //! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
-//! distinct-n; recall at k of texts by pictures and of pictures by texts ([`PairScores`]); and of pictures by the feature vectors
-//! that some network gave them, Frechet distance, precision, recall, density and coverage.
+//! distinct-n; recall at k of texts by pictures and of pictures by texts ([`PairScores`]); answers to read, matching, rankings, verse and
+//! classes as [`Measured`] rows, of which intervals and tests are made; and of pictures by the feature vectors that some network gave
+//! them, Frechet distance, precision, recall, density and coverage.
 //!
 //! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
 //! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
@@ -20,29 +21,44 @@ mod answers;
 mod bleu;
 mod captions;
 mod cider;
+mod classify;
 mod diversity;
 mod error;
 mod features;
 mod files;
 mod frechet;
+mod lines;
 mod manifold;
+mod matching;
+mod measured;
 mod ngrams;
+mod poem;
+mod ranked;
+mod reading;
 mod retrieval;
 mod rouge;
 mod segment;
 mod symmetric;
+mod vqa;
 
 pub use answers::{AnswerItem, AnswerScores, KindScore, normalize_answer, score_answers};
 pub use bleu::{BleuScores, bleu};
-pub use captions::{CaptionScores, ItemScores, score_captions};
+pub use captions::{CaptionScores, ItemScores, measure_captions, score_captions};
 pub use cider::{CiderScores, cider};
+pub use classify::measure_classify;
 pub use diversity::distinct_n;
 pub use error::{Error, Result};
 pub use features::Features;
 pub use files::{parse_answers, parse_candidates, parse_references};
 pub use frechet::{Gaussian, frechet_distance};
 pub use manifold::{ManifoldScores, manifold_scores};
+pub use matching::measure_match;
+pub use measured::{Difference, Measured};
 pub use ngrams::Sentences;
+pub use poem::{Training, measure_poem};
+pub use ranked::measure_retrieval;
+pub use reading::measure_qa;
 pub use retrieval::{PairScores, RetrievalScores};
 pub use rouge::rouge_l;
 pub use segment::{Segment, Segmenter};
+pub use vqa::measure_vqa;

@@ -19,6 +19,7 @@ mod decode;
 mod error;
 mod json;
 mod options;
+pub mod rhyme;
 mod scan;
 mod sinks;
 mod table;

@@ -101,7 +101,7 @@ fn row(poem: &[Vec<char>], training: Option<&Training>) -> [f64; 6] {
 fn keeps_constraint(poem: &[Vec<char>]) -> bool {
     let length = poem.first().map_or(0, Vec::len);
     (4..=16).contains(&poem.len())
-        && poem.len() % 2 == 0
+        && poem.len().is_multiple_of(2)
         && matches!(length, 5 | 7)
         && poem.iter().all(|line| line.len() == length)
 }

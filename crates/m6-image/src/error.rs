@@ -65,6 +65,16 @@ pub enum Error {
         /// Size of the input.
         n_bytes: usize,
     },
+    /// The picture cannot be brought to that size.
+    #[error("cannot be scaled to {width}x{height} pixels: {reason}")]
+    Unscalable {
+        /// Width asked for.
+        width: usize,
+        /// Height asked for.
+        height: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The bytes end before the picture does.
     #[error("the {format} picture is cut short: no end in {n_bytes} bytes; fetch it again")]
     Truncated {

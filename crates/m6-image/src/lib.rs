@@ -11,6 +11,7 @@ mod jpeg;
 mod quality;
 mod resize;
 mod rgb;
+mod scale;
 
 pub mod canvas;
 
@@ -20,3 +21,4 @@ pub use error::{Error, Result};
 pub use quality::{psnr, ssim};
 pub use resize::{Filter, Fit, resize, resize_square, resize_with};
 pub use rgb::{Rgb8, crop, flip_horizontal_chw, grid, to_chw};
+pub use scale::{Window, scale};

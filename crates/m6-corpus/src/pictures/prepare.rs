@@ -1,12 +1,12 @@
 //! Training copies: scaled once, JPEG again.
 
 use jpeg_encoder::{ChromaSubsamplingMethod, Encoder, SamplingFactor};
-use m6_image::{Limits, Rgb8};
+use m6_image::{Limits, Rgb8, Window};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::halved::Halved;
-use super::scale::{Window, scale, scaled_side};
+use super::scale::{scale, scaled_side};
 
 /// Longest side a copy may be asked to have.
 const MAX_SIDE: u32 = 8192;

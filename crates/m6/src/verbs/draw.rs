@@ -273,6 +273,7 @@ pub fn prompts(
             prompt: DrawPrompt {
                 text: ids,
                 given: given.to_vec(),
+                ..DrawPrompt::default()
             },
         })
     };

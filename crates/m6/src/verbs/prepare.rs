@@ -98,12 +98,15 @@ pub fn prepare(
         path => Some(super::vqgan::load(Path::new(path), terminal)?),
     };
     let side = config.data.image_side;
-    let encode = |pixels: &[u8]| super::vqgan::codes(vqgan.as_ref(), pixels, side);
+    let encode =
+        |pixels: &[u8], times: usize| super::vqgan::codes(vqgan.as_ref(), pixels, side, times);
     let coder = match &vqgan {
         Some(loaded) => Some(m6_data::PictureCoder {
             id: super::vqgan::identity(loaded)?,
             codebook_size: loaded.vqgan.config().codebook_size,
             grid: loaded.vqgan.config().code_grid(),
+            side: loaded.vqgan.config().image_side,
+            fine: config.data.codes.fine,
             files: m6_train::vqgan::export_vqgan(&loaded.vqgan).or_data()?,
             encode: &encode,
         }),

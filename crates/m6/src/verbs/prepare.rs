@@ -3,7 +3,7 @@
 use super::common as shared;
 use crate::cli::{Common, PrepareArgs};
 use crate::config::{self, RunConfig};
-use crate::error::{Failure, OrFail, Result};
+use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_text::Tokenizer;
 use m6_text::train::WordPieceTrainer;
@@ -125,8 +125,14 @@ pub fn prepare(
                 &format!("{} {} records, {} quarantined", p.source, p.records, p.bad),
             );
         },
-    )
-    .or_data()?;
+    );
+    let summary = summary.map_err(|error| {
+        let code = match error {
+            m6_data::Error::Config(_) => Code::Usage,
+            _ => Code::Data,
+        };
+        Err::<(), _>(error).or_fail(code).expect_err("it is one")
+    })?;
     bar.finish();
     terminal.say(&format!("prepared data in {}", out.display()));
     Ok(summary)

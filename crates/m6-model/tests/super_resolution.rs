@@ -335,4 +335,23 @@ fn the_table_of_parts_gets_the_gradient_of_its_places() {
     assert!(segments[..3].iter().flatten().all(|v| *v == 0.0));
     let table = gradient("embed.code_fine");
     assert!(table.windows(2).all(|pair| pair[0] != pair[1]));
+    // Along its own gradient the loss changes by the square of its length.
+    let flat = table.concat();
+    let length = flat.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let param = model.params().get("embed.code_fine").expect("there");
+    let start = param.tensor().detach().copy().expect("numbers");
+    let loss_at = |step: f64| -> f64 {
+        let moved = flat.iter().map(|g| (g / length * step) as f32).collect();
+        let moved = m6_nn::Tensor::from_vec(moved, start.shape(), &m6_nn::Device::Cpu);
+        let moved = (&start + moved.expect("numbers")).expect("same shape");
+        param.var().set(&moved.detach()).expect("same shape");
+        let output = model.forward(&input, &ForwardOptions::default());
+        let nll = output.expect("fits").nll;
+        nll.iter().map(|v| f64::from(*v)).sum::<f64>() / N as f64
+    };
+    let slope = (loss_at(2e-3) - loss_at(-2e-3)) / 4e-3;
+    assert!(
+        (slope / length - 1.0).abs() < 1e-2,
+        "{slope} along a gradient of length {length}"
+    );
 }

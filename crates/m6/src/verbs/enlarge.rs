@@ -101,12 +101,8 @@ fn prompt(studio: &Studio, text: &Option<String>, pixels: &[u8]) -> Result<DrawP
         None => DrawPrompt::default(),
         Some(text) => {
             let text = std::slice::from_ref(text);
-            let asked = draw::prompts(text, &[], &loaded.model, &loaded.tokenizer)?;
-            asked
-                .into_iter()
-                .map(|asked| asked.prompt)
-                .collect::<Vec<_>>()
-                .swap_remove(0)
+            let mut asked = draw::prompts(text, &[], &loaded.model, &loaded.tokenizer)?;
+            asked.swap_remove(0).prompt
         }
     };
     Ok(DrawPrompt {
@@ -133,43 +129,24 @@ pub fn evaluate(args: &EvalImageArgs, common: &Common, terminal: &Terminal) -> R
             ));
         }
     };
-    let scale = |image: &Rgb8, side| m6_image::resize_with(image, side, side, Filter::Cubic);
+    // Made small as `m6 prepare` does it.
+    let shrink = |image: &Rgb8| m6_image::resize_square(image, small_side, Fit::Stretch);
+    let small: Vec<Rgb8> = truth.iter().map(shrink).collect();
     let mut jobs = Vec::with_capacity(truth.len());
-    let mut small = Vec::with_capacity(truth.len());
-    for (i, image) in truth.iter().enumerate() {
-        // Made small as `m6 prepare` does it.
-        let image = m6_image::resize_square(image, small_side, Fit::Stretch);
-        let text = texts.get(i).cloned();
+    for (i, image) in small.iter().enumerate() {
         jobs.push(FineJob {
-            prompt: prompt(&studio, &text, &m6_image::to_chw(&image))?,
+            prompt: prompt(&studio, &texts.get(i).cloned(), &m6_image::to_chw(image))?,
             seed: seed.wrapping_add(i as u64),
         });
-        small.push(image);
     }
-    let vqgan = &studio.vqgan.vqgan;
-    let through_codes = |pixels: &[u8], side: usize| -> Result<Rgb8> {
-        let codes = vqgan.encode_at(pixels, side).or_usage()?;
-        let grid = side / vqgan.config().factor();
-        let pixels = vqgan.decode_at(&codes, grid).or_usage()?;
-        Rgb8::from_chw(side, side, &pixels).or_usage()
-    };
     let begun = Instant::now();
-    let drawn: Vec<Rgb8> = refiner
-        .draw(&jobs)?
-        .into_iter()
-        .map(|(_, image)| image)
-        .collect();
+    let drawn = refiner.draw(&jobs)?;
     let seconds = begun.elapsed().as_secs_f64() / truth.len() as f64;
-    let rebuilt = small
-        .iter()
-        .map(|image| through_codes(&m6_image::to_chw(image), small_side))
-        .collect::<Result<Vec<_>>>()?;
-    let ceiling = truth
-        .iter()
-        .map(|image| through_codes(&m6_image::to_chw(image), side))
-        .collect::<Result<Vec<_>>>()?;
-    let bicubic: Vec<Rgb8> = rebuilt.iter().map(|image| scale(image, side)).collect();
-    let of_pictures: Vec<Rgb8> = small.iter().map(|image| scale(image, side)).collect();
+    let drawn: Vec<Rgb8> = drawn.into_iter().map(|(_, image)| image).collect();
+    let enlarge = |image: &Rgb8| m6_image::resize_with(image, side, side, Filter::Cubic);
+    let bicubic: Vec<Rgb8> = rebuilt(&studio, &small)?.iter().map(enlarge).collect();
+    let of_pictures: Vec<Rgb8> = small.iter().map(enlarge).collect();
+    let ceiling = rebuilt(&studio, &truth)?;
     if let Some(out) = &args.out {
         sheet(out, &[&bicubic, &drawn, &ceiling, &truth])?;
     }
@@ -178,12 +155,16 @@ pub fn evaluate(args: &EvalImageArgs, common: &Common, terminal: &Terminal) -> R
         "drawn": near(&drawn, &truth), "bicubic": near(&bicubic, &truth),
         "ceiling": near(&ceiling, &truth), "bicubic_of_pictures": near(&of_pictures, &truth),
     }});
-    if terminal.json() {
-        terminal.object(&row);
-        return Ok(());
+    match terminal.json() {
+        true => terminal.object(&row),
+        false => tell(&row["enlarge"], terminal),
     }
-    let row = &row["enlarge"];
-    let told = [
+    Ok(())
+}
+
+/// The figures for people.
+fn tell(row: &Value, terminal: &Terminal) {
+    let named = [
         ("drawn", "drawn in finer codes"),
         ("bicubic", "bicubic, of the decoded codes"),
         ("ceiling", "the true picture through finer codes"),
@@ -192,7 +173,7 @@ pub fn evaluate(args: &EvalImageArgs, common: &Common, terminal: &Terminal) -> R
             "bicubic, of the small picture itself",
         ),
     ];
-    for (key, name) in told {
+    for (key, name) in named {
         let figure = |name: &str| row[key][name].as_f64().unwrap_or(f64::NAN);
         terminal.data(&format!(
             "{name:38} PSNR {:6.2} dB  SSIM {:.4}\n",
@@ -200,8 +181,23 @@ pub fn evaluate(args: &EvalImageArgs, common: &Common, terminal: &Terminal) -> R
             figure("ssim")
         ));
     }
-    terminal.say(&format!("{seconds:.2} s a picture"));
-    Ok(())
+    terminal.say(&format!(
+        "{:.2} s a picture",
+        row["seconds"].as_f64().unwrap_or(f64::NAN)
+    ));
+}
+
+/// Pictures of any side through the codes.
+fn rebuilt(studio: &Studio, pictures: &[Rgb8]) -> Result<Vec<Rgb8>> {
+    let vqgan = &studio.vqgan.vqgan;
+    let through = |image: &Rgb8| {
+        let side = image.width;
+        let codes = vqgan.encode_at(&m6_image::to_chw(image), side).or_usage()?;
+        let grid = side / vqgan.config().factor();
+        let pixels = vqgan.decode_at(&codes, grid).or_usage()?;
+        Rgb8::from_chw(side, side, &pixels).or_usage()
+    };
+    pictures.iter().map(through).collect()
 }
 
 /// Mean PSNR and SSIM of pictures against the true ones.

@@ -146,8 +146,7 @@ fn the_cache_says_what_the_whole_sequence_says() {
 fn a_picture_gives_in_company_what_it_gives_alone() {
     for joint in [false, true] {
         let model = model(joint);
-        let mut other = COARSE;
-        other.reverse();
+        let other = COARSE.map(|code| (code + 7) % 18);
         let prompts = [
             prompt(&[5, 6, 7], &COARSE),
             prompt(&[], &COARSE),

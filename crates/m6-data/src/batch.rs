@@ -15,6 +15,10 @@ pub const SEGMENT_TARGET: u32 = 2;
 pub const SEGMENT_CODE_READ: u32 = 3;
 /// Segment of image codes that are written.
 pub const SEGMENT_CODE_WRITTEN: u32 = 4;
+/// Segment of finer image codes that are read.
+pub const SEGMENT_FINE_READ: u32 = 5;
+/// Segment of finer image codes that are written.
+pub const SEGMENT_FINE_WRITTEN: u32 = 6;
 
 /// Plain arrays that a training step reads; `n` positions of all rows in one line.
 ///
@@ -28,7 +32,7 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// Position inside its own text, or index of the patch inside its picture, `[n]`.
     pub positions: Vec<u32>,
-    /// 0 picture, 1 source, 2 target, 3 code read, 4 code written, `[n]`.
+    /// 0 picture, 1 source, 2 target, 3 code read, 4 code written, 5 finer code read, 6 finer code written, `[n]`.
     pub segments: Vec<u32>,
     /// Ranges `[from, to)` of the prefixes, one a sample, possibly empty.
     pub prefixes: Vec<[u32; 2]>,
@@ -70,24 +74,15 @@ impl Batch {
         }
         let first_code = self.tokens.len() as u32;
         self.words(example.codes.iter().copied(), SEGMENT_CODE_READ);
+        self.words(example.fine.iter().copied(), SEGMENT_FINE_READ);
         self.words(example.source.iter().copied(), SEGMENT_SOURCE);
         self.prefixes.push([from, self.tokens.len() as u32]);
         for &(place, code) in &example.hidden {
             self.loss_at.push(first_code + place);
             self.labels.push(code);
         }
-        if !example.drawn.is_empty() {
-            let from = self.tokens.len() as u32;
-            // A code's row tells the next one: the last code is only told, the begin code only tells.
-            let told = example.drawn.len() - 1;
-            let input =
-                std::iter::once(layout.begin_code()).chain(example.drawn[..told].iter().copied());
-            self.words(input, SEGMENT_CODE_WRITTEN);
-            let to = self.tokens.len() as u32;
-            self.targets.push([prefix, from, to]);
-            self.loss_at.extend(from..to);
-            self.labels.extend_from_slice(&example.drawn);
-        }
+        self.written(&example.drawn, SEGMENT_CODE_WRITTEN, prefix, layout);
+        self.written(&example.refined, SEGMENT_FINE_WRITTEN, prefix, layout);
         for target in &example.targets {
             let from = self.tokens.len() as u32;
             let input = std::iter::once(layout.special.cls).chain(target.iter().copied());
@@ -100,6 +95,21 @@ impl Batch {
         }
         self.tasks.resize(self.labels.len(), task);
         self.sources.resize(self.labels.len(), source);
+    }
+
+    /// Codes as a target.
+    fn written(&mut self, codes: &[u32], segment: u32, prefix: u32, layout: &Layout) {
+        let Some((_, told)) = codes.split_last() else {
+            return;
+        };
+        let from = self.tokens.len() as u32;
+        // A code's row tells the next one: the last code is only told, the begin code only tells.
+        let input = std::iter::once(layout.begin_code()).chain(told.iter().copied());
+        self.words(input, segment);
+        let to = self.tokens.len() as u32;
+        self.targets.push([prefix, from, to]);
+        self.loss_at.extend(from..to);
+        self.labels.extend_from_slice(codes);
     }
 
     fn words(&mut self, words: impl Iterator<Item = u32>, segment: u32) {

@@ -24,6 +24,8 @@ pub struct Entry<'a> {
     pub images: Range<u64>,
     /// Image codes of each picture; empty for data without codes.
     pub codes: Vec<&'a [u16]>,
+    /// Finer codes of each picture; empty for a picture that was too small for them, and for data without any.
+    pub fine: Vec<&'a [u16]>,
 }
 
 impl<'a> Entry<'a> {

@@ -27,8 +27,8 @@ pub mod tasks;
 mod testing;
 
 pub use batch::{
-    Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
-    SEGMENT_TARGET,
+    Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_READ,
+    SEGMENT_FINE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET,
 };
 pub use config::{
     CodesConfig, DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit,

@@ -19,6 +19,10 @@ pub const SEGMENT_TARGET: u32 = 2;
 pub const SEGMENT_CODE_READ: u32 = 3;
 /// Segment of image codes that are written, in a target (paper section 4.1).
 pub const SEGMENT_CODE_WRITTEN: u32 = 4;
+/// Segment of finer codes that are read, in the prefix of a sample (ours; super-resolution).
+pub const SEGMENT_FINE_READ: u32 = 5;
+/// Segment of finer codes that are written, in a target.
+pub const SEGMENT_FINE_WRITTEN: u32 = 6;
 
 /// A batch of samples one after another, without padding (paper section 2.2; packing is ours).
 ///
@@ -30,7 +34,7 @@ pub struct ModelInput<'a> {
     /// Position inside its own text, or the index of the patch or code inside its picture, `[n]`. A written code has the place of the
     /// code that comes after it, which it tells.
     pub positions: &'a [u32],
-    /// 0 picture, 1 source text, 2 target text, 3 code read, 4 code written, `[n]`.
+    /// 0 picture, 1 source text, 2 target text, 3 code read, 4 code written, 5 finer code read, 6 finer code written, `[n]`.
     pub segments: &'a [u32],
     /// Flat ranges `[from, to)` whose tokens see exactly each other; one per sample, possibly empty.
     pub prefixes: &'a [[u32; 2]],
@@ -67,11 +71,18 @@ pub(crate) struct CodeLayout {
     pub rows: Arc<[u32]>,
     pub columns: Arc<[u32]>,
     pub segments: Arc<[u32]>,
+    /// Of the finer codes alone.
+    pub parts: Arc<[u32]>,
 }
 
 /// Whether a segment holds image codes.
 pub(crate) fn is_code(segment: u32) -> bool {
-    matches!(segment, SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN)
+    matches!(segment, SEGMENT_CODE_READ..=SEGMENT_FINE_WRITTEN)
+}
+
+/// Whether a segment holds finer codes.
+pub(crate) fn is_fine(segment: u32) -> bool {
+    matches!(segment, SEGMENT_FINE_READ | SEGMENT_FINE_WRITTEN)
 }
 
 fn bad<T>(what: impl Into<String>) -> Result<T> {
@@ -165,20 +176,28 @@ impl ModelInput<'_> {
                     check_below("token", i, tokens[i], cfg.vocab_size)?;
                     check_below("position", i, position, cfg.max_len)?;
                 }
-                SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN if !cfg.codes.is_none() => {
-                    let most = cfg.codes.mask() as usize + 1;
-                    check_below("code", i, tokens[i], most)?;
-                    check_below("place of a code", i, position, cfg.codes.n_codes())?;
+                segment if is_code(segment) => {
+                    let n_places = match is_fine(segment) {
+                        _ if cfg.codes.is_none() => {
+                            return bad(format!("a code at {i}, but the model has no codes"));
+                        }
+                        true if !cfg.codes.has_fine() => {
+                            return bad(format!(
+                                "a finer code at {i}, but the model has none (codes.fine)"
+                            ));
+                        }
+                        true => cfg.codes.n_fine(),
+                        false => cfg.codes.n_codes(),
+                    };
+                    check_below("code", i, tokens[i], cfg.codes.mask() as usize + 1)?;
+                    check_below("place of a code", i, position, n_places)?;
                     tokens[i] = match cfg.codes.joint {
                         true => cfg.vocab_size as u32 + tokens[i],
                         false => NONE,
                     };
                     positions[i] = NONE;
                 }
-                SEGMENT_CODE_READ | SEGMENT_CODE_WRITTEN => {
-                    return bad(format!("a code at {i}, but the model has no codes"));
-                }
-                other => return bad(format!("segment {other} at {i} is none of 0 to 4")),
+                other => return bad(format!("segment {other} at {i} is none of 0 to 6")),
             }
         }
         Ok((tokens, positions, patches))
@@ -189,7 +208,6 @@ impl ModelInput<'_> {
         if cfg.codes.is_none() {
             return Ok(None);
         }
-        let grid = cfg.codes.grid as u32;
         let pick = |f: &dyn Fn(usize) -> u32| -> Arc<[u32]> {
             let at = (0..self.tokens.len()).map(|i| match is_code(self.segments[i]) {
                 true => f(i),
@@ -197,11 +215,13 @@ impl ModelInput<'_> {
             });
             at.collect()
         };
+        let place = |i: usize| cfg.codes.place(self.segments[i], self.positions[i]);
         Ok(Some(CodeLayout {
             codes: pick(&|i| self.tokens[i]),
-            rows: pick(&|i| self.positions[i] / grid),
-            columns: pick(&|i| self.positions[i] % grid),
-            segments: pick(&|i| self.segments[i] - SEGMENT_CODE_READ),
+            rows: pick(&|i| place(i).row),
+            columns: pick(&|i| place(i).column),
+            segments: pick(&|i| place(i).segment),
+            parts: pick(&|i| place(i).part.unwrap_or(NONE)),
         }))
     }
 

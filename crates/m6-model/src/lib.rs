@@ -31,8 +31,8 @@ pub use generate::{
     score_target, score_targets,
 };
 pub use input::{
-    ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
-    SEGMENT_TARGET,
+    ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_READ, SEGMENT_FINE_WRITTEN,
+    SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET,
 };
 pub use model::{ForwardOptions, Model, Output};
 pub use vqgan::{Vqgan, VqganConfig};

@@ -215,7 +215,12 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
         }
         table(&mut list, Part::Codes, "code_rows", codes.grid, false);
         table(&mut list, Part::Codes, "code_columns", codes.grid, false);
-        table(&mut list, Part::Codes, "code_segments", 2, false);
+        let n_segments = codes.n_segments();
+        table(&mut list, Part::Codes, "code_segments", n_segments, false);
+        if codes.has_fine() {
+            let n_parts = codes.fine * codes.fine;
+            table(&mut list, Part::Codes, "code_fine", n_parts, false);
+        }
         if !codes.joint {
             let shape = [codes.codebook_size, d];
             list.add(

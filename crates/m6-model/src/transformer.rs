@@ -40,6 +40,8 @@ pub(crate) struct CodeTables {
     pub rows: Param,
     pub columns: Param,
     pub segments: Param,
+    /// Which of the finer codes of a coarse one; absent in a model without them.
+    pub fine: Option<Param>,
     /// Absent in a joint vocabulary, where codes are rows of the word table.
     pub own: Option<OwnCodes>,
 }
@@ -66,6 +68,10 @@ impl Embedding {
                 rows: params.get("embed.code_rows")?,
                 columns: params.get("embed.code_columns")?,
                 segments: params.get("embed.code_segments")?,
+                fine: match cfg.codes.has_fine() {
+                    true => Some(params.get("embed.code_fine")?),
+                    false => None,
+                },
             }),
         };
         Ok(Self {
@@ -99,6 +105,9 @@ impl Embedding {
                 (&tables_of_codes.columns, at.columns.clone()),
                 (&tables_of_codes.segments, at.segments.clone()),
             ]);
+            if let Some(fine) = &tables_of_codes.fine {
+                tables.push((fine, at.parts.clone()));
+            }
         }
         let x_nd = ops::embed(&tables)?;
         let x_nd = match patches_pd {

@@ -35,6 +35,7 @@ fn model_of(joint: bool) -> Model {
             codebook_size: K,
             grid: GRID,
             joint,
+            ..CodesConfig::default()
         },
         ..ModelConfig::default()
     };
@@ -52,7 +53,7 @@ fn model_of(joint: bool) -> Model {
 fn prompt(text: &[u32]) -> DrawPrompt {
     DrawPrompt {
         text: text.to_vec(),
-        given: Vec::new(),
+        ..DrawPrompt::default()
     }
 }
 

@@ -233,3 +233,58 @@ fn the_running_average_follows_the_vectors_and_dead_codes_come_back() {
     );
     assert!(commitment[5] < 0.5 * commitment[0], "{commitment:?}");
 }
+
+/// Pixels of `n` pictures, each of its own.
+fn pixels(n: usize, side: usize) -> Vec<u8> {
+    let value = |i: usize| ((i * i / 7 + i * 31 + i / (3 * side * side) * 97) % 251) as u8;
+    (0..n * 3 * side * side).map(value).collect()
+}
+
+#[test]
+fn pictures_of_other_sides_have_codes_of_the_same_codebook() {
+    let vqgan = Vqgan::new(&config(true), 3).expect("valid");
+    let own = pixels(3, 16);
+    let codes = vqgan.encode(&own).expect("fits");
+    assert_eq!(vqgan.encode_at(&own, 16).expect("fits"), codes);
+    assert_eq!(
+        vqgan.decode_at(&codes, 8).expect("fits"),
+        vqgan.decode(&codes).expect("fits")
+    );
+    for side in [2, 8, 32, 48] {
+        let (n, bytes, n_codes) = (5, 3 * side * side, side * side / 4);
+        let many = pixels(n, side);
+        let codes = vqgan.encode_at(&many, side).expect("fits");
+        let back = vqgan.decode_at(&codes, side / 2).expect("fits");
+        assert_eq!((codes.len(), back.len()), (n * n_codes, many.len()));
+        let distinct: std::collections::BTreeSet<u32> = codes.iter().copied().collect();
+        assert!(side == 2 || distinct.len() > 1, "side {side}: {distinct:?}");
+        for i in 0..n {
+            let one = &many[i * bytes..(i + 1) * bytes];
+            let alone = vqgan.encode_at(one, side).expect("fits");
+            assert_eq!(alone, codes[i * n_codes..(i + 1) * n_codes], "side {side}");
+            let drawn = vqgan.decode_at(&alone, side / 2).expect("fits");
+            assert_eq!(drawn, back[i * bytes..(i + 1) * bytes], "side {side}");
+        }
+    }
+}
+
+#[test]
+fn sides_that_do_not_fit_are_errors() {
+    let vqgan = Vqgan::new(&config(true), 3).expect("valid");
+    let encoded = |bytes: &[u8], side| {
+        let made = vqgan.encode_at(bytes, side);
+        made.expect_err("refused").to_string()
+    };
+    assert!(encoded(&pixels(1, 15), 15).contains("multiple"));
+    assert!(encoded(&[], 0).contains("multiple"));
+    assert!(encoded(&[], 8192).contains("at most 4096"));
+    assert!(encoded(&pixels(1, 16), 32).contains("no whole number"));
+    let decoded = |codes: &[u32], grid| {
+        let made = vqgan.decode_at(codes, grid);
+        made.expect_err("refused").to_string()
+    };
+    assert!(decoded(&[0; 9], 0).contains("at least one"));
+    assert!(decoded(&[0; 9], 4096).contains("at most 4096"));
+    assert!(decoded(&[0; 9], 2).contains("no whole number"));
+    assert!(decoded(&[99; 9], 3).contains("beyond the codebook of 16"));
+}

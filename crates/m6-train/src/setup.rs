@@ -137,6 +137,7 @@ fn check_pictures(data: &Manifest, model: &ModelConfig) -> Result<()> {
             codes.codebook_size,
         ));
         pairs.push(("codes.grid", model.codes.grid, codes.grid));
+        pairs.push(("codes.fine", model.codes.fine.max(1), codes.fine.max(1)));
     }
     for (key, ours, prepared) in pairs {
         if ours != prepared {

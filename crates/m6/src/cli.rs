@@ -301,12 +301,41 @@ pub struct DrawArgs {
     /// How many rows of --prime.
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub rows: usize,
+    /// Draws the finer codes of every picture as well (super-resolution), so that it has a multiple of the side. Takes a model that
+    /// learned them: --model, or --fine-model.
+    #[arg(long)]
+    pub fine: bool,
+    /// The model that draws the finer codes, of the same VQGAN.
+    #[arg(long, value_name = "DIR", requires = "fine")]
+    pub fine_model: Option<PathBuf>,
+    /// Enlarges this picture, which must be as large as the VQGAN reads it: its codes are read, finer ones drawn. May be given several
+    /// times; --prompt, once for all or once for each, says what they show, and may be left out.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["inpaint", "prime", "fine", "progress_images"])]
+    pub enlarge: Vec<PathBuf>,
+    /// How the finer codes are drawn.
+    #[command(flatten)]
+    pub fine_how: FineHow,
     /// Also writes the first picture as it grows, every N codes (or steps); 0 does not.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub progress_images: usize,
     /// Where to.
     #[command(flatten)]
     pub out: OutDir,
+}
+
+/// How to draw finer codes; steps, --top-k, --top-p and --batch are those of all codes.
+#[derive(Args, Debug, Clone)]
+pub struct FineHow {
+    /// One finer code after the other, or all in a few steps; by default the latter where the model learned it
+    /// (masked_super_resolution).
+    #[arg(long, value_name = "METHOD", value_parser = draw_method)]
+    pub fine_decode: Option<m6_model::DrawMethod>,
+    /// Guidance of the finer codes.
+    #[arg(long, default_value_t = 1.0, value_name = "G")]
+    pub fine_guidance: f64,
+    /// 0 takes the likeliest finer code.
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub fine_temperature: f64,
 }
 
 /// How to draw.
@@ -348,7 +377,8 @@ pub struct DrawHow {
 #[derive(Subcommand, Debug)]
 pub enum EvalVerb {
     /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says? Or does a matcher find the
-    /// prompt (--retrieval), and how far are they from real ones (--real)?
+    /// prompt (--retrieval), and how far are they from real ones (--real)? And how near do finer codes come to the true picture
+    /// (--enlarge)?
     Image(EvalImageArgs),
 }
 
@@ -390,7 +420,14 @@ pub struct EvalImageArgs {
     /// Gives the features: a run's patch network, or a safetensors file of FID's Inception; the network of --model by default.
     #[arg(long, value_name = "RUN|FILE", requires = "real")]
     pub features: Option<PathBuf>,
-    /// Prompts to draw.
+    /// Makes pictures small, draws their finer codes and compares the result with the true picture, beside a bicubic enlargement: of the
+    /// sample world (--world), or of a folder (--real).
+    #[arg(long, requires = "model", conflicts_with_all = ["measure", "prompts", "retrieval", "features"])]
+    pub enlarge: bool,
+    /// How the finer codes are drawn.
+    #[command(flatten)]
+    pub fine_how: FineHow,
+    /// Prompts to draw, or pictures to enlarge.
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000).map(|n| n as usize))]
     pub n: usize,
     /// Candidates of each prompt, of which the best by --rerank is measured.

@@ -272,8 +272,17 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         ..m6_data::SourceConfig::default()
     };
     // Left out of what is written when there are none.
-    known["model"]["codes"] = serde_json::to_value(m6_model::CodesConfig::default()).or_usage()?;
-    known["data"]["codes"] = serde_json::to_value(m6_data::CodesConfig::default()).or_usage()?;
+    let codes = m6_model::CodesConfig {
+        joint: true,
+        fine: 2,
+        ..m6_model::CodesConfig::default()
+    };
+    known["model"]["codes"] = serde_json::to_value(codes).or_usage()?;
+    let codes = m6_data::CodesConfig {
+        fine: 2,
+        ..m6_data::CodesConfig::default()
+    };
+    known["data"]["codes"] = serde_json::to_value(codes).or_usage()?;
     known["data"]["sources"] = serde_json::json!([serde_json::to_value(source).or_usage()?]);
     let mut problems = Vec::new();
     unknown_keys(&Value::Table(table.clone()), &known, "", &mut problems);

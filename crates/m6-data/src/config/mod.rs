@@ -91,6 +91,14 @@ pub struct CodesConfig {
     pub codebook_size: usize,
     /// Codes per side of a picture; `prepare` fills it in.
     pub grid: usize,
+    /// Finer codes per side of a code, 2 to 8: pictures are encoded at so many times the side of the VQGAN as well (super-resolution), for
+    /// which they must be stored that large, `image_side >= fine * side`. 0 (default) or 1 for none.
+    #[serde(skip_serializing_if = "is_own_grid")]
+    pub fine: usize,
+}
+
+fn is_own_grid(fine: &usize) -> bool {
+    *fine <= 1
 }
 
 impl CodesConfig {
@@ -102,6 +110,19 @@ impl CodesConfig {
     /// Codes of a picture.
     pub fn n_codes(&self) -> usize {
         self.grid * self.grid
+    }
+
+    /// Whether there are finer codes as well.
+    pub fn has_fine(&self) -> bool {
+        !self.is_none() && !is_own_grid(&self.fine)
+    }
+
+    /// Finer codes of a picture; 0 without them.
+    pub fn n_fine(&self) -> usize {
+        match self.has_fine() {
+            true => self.n_codes() * self.fine * self.fine,
+            false => 0,
+        }
     }
 }
 
@@ -150,7 +171,7 @@ pub struct TaskOptions {
     /// Share of `answer` examples with a picture that are shown without it (0.1, ours), so
     /// that the blind control of an evaluation is in distribution.
     pub blind_p: f64,
-    /// Share of `text_to_image` and `masked_image` examples that are drawn without their text (0.1, ours), so that guidance knows what
+    /// Share of `text_to_image`, `masked_image` and both super-resolution examples that are drawn without their text (0.1, ours), so that guidance knows what
     /// the model says on its own.
     pub unconditional_p: f64,
 }

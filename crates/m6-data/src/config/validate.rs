@@ -9,6 +9,9 @@ use crate::tasks;
 /// Longest side of a stored picture; a guard against slips, not a limit of the format.
 const MAX_SIDE: usize = 4096;
 
+/// Most finer codes per side of a code.
+const MAX_FINE: usize = 8;
+
 /// All problems, one line each.
 pub(super) fn problems(config: &DataConfig) -> Vec<String> {
     let mut out = Vec::new();
@@ -63,6 +66,13 @@ fn layout(config: &DataConfig, out: &mut Vec<String>) {
     need(
         config.max_images >= 1,
         "data.max_images must be at least 1".to_string(),
+    );
+    need(
+        config.codes.fine <= MAX_FINE,
+        format!(
+            "data.codes.fine = {} must be 0 or between 2 and {MAX_FINE}",
+            config.codes.fine
+        ),
     );
     share("data.bad_limit", config.bad_limit, out);
 }

@@ -120,8 +120,8 @@ impl Loader {
         let mut shards = Vec::new();
         let mut weights = Vec::new();
         for source in &manifest.config.sources {
-            let has_codes = !manifest.config.codes.is_none();
-            let shard = Shard::open(dir, source, has_codes, &config.tasks, split, key)?;
+            let codes = &manifest.config.codes;
+            let shard = Shard::open(dir, source, codes, &config.tasks, split, key)?;
             let weight = config.weights.get(&source.name).unwrap_or(&source.weight);
             weights.push(if shard.can_draw() { *weight } else { 0.0 });
             shards.push(shard);

@@ -1,6 +1,7 @@
 //! The mapped files of one source.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use m6_store::blobs::BlobReader;
@@ -9,7 +10,7 @@ use m6_store::rng::Key;
 use m6_store::tokens::TokenReader;
 
 use super::{RowRef, Split};
-use crate::config::SourceConfig;
+use crate::config::{CodesConfig, SourceConfig};
 use crate::entry::{Entry, EntryRow};
 use crate::error::{Error, Result};
 use crate::manifest::SPLITS;
@@ -35,6 +36,8 @@ pub(super) struct Shard {
     images: BlobReader,
     /// Image codes, one sequence a picture; `None` for data without codes.
     codes: Option<TokenReader>,
+    /// Finer image codes in the same way.
+    fine: Option<TokenReader>,
     /// Row tables by task, for both splits; `None` where the task was not prepared.
     tables: Vec<Option<[BlobReader; 2]>>,
     /// Key of each task.
@@ -49,7 +52,7 @@ impl Shard {
     pub(super) fn open(
         root: &Path,
         source: &SourceConfig,
-        has_codes: bool,
+        codes: &CodesConfig,
         overrides: &BTreeMap<String, f64>,
         split: Split,
         key: Key,
@@ -77,8 +80,12 @@ impl Shard {
             tokens: TokenReader::open(&dir.join("tokens"))?,
             records: BlobReader::open(&dir.join("records"))?,
             images: BlobReader::open(&dir.join("images"))?,
-            codes: match has_codes {
-                true => Some(TokenReader::open(&dir.join("codes"))?),
+            codes: match codes.is_none() {
+                true => None,
+                false => Some(TokenReader::open(&dir.join("codes"))?),
+            },
+            fine: match codes.has_fine() {
+                true => Some(TokenReader::open(&dir.join("codes-fine"))?),
                 false => None,
             },
             dir,
@@ -158,17 +165,28 @@ impl Shard {
         let entry = row.entry(|at| self.tokens.try_sequence(usize::try_from(at).ok()?));
         match entry {
             Some(mut entry) => {
-                if let Some(codes) = &self.codes {
-                    let of = |image: u64| codes.try_sequence(usize::try_from(image).ok()?);
-                    let all: Option<Vec<&[u16]>> = entry.images.clone().map(of).collect();
-                    entry.codes = all.ok_or_else(|| {
-                        self.damaged("record", record, "its image codes are not all there")
-                    })?;
-                }
+                let images = entry.images.clone();
+                entry.codes = self.codes_of(&self.codes, images.clone(), record)?;
+                entry.fine = self.codes_of(&self.fine, images, record)?;
                 Ok(f(&entry))
             }
             None => Err(self.damaged("record", record, "its sequences are not all there")),
         }
+    }
+
+    /// Codes of some pictures of a record; none without a reader.
+    fn codes_of<'a>(
+        &self,
+        reader: &'a Option<TokenReader>,
+        images: Range<u64>,
+        record: u64,
+    ) -> Result<Vec<&'a [u16]>> {
+        let Some(codes) = reader else {
+            return Ok(Vec::new());
+        };
+        let of = |image: u64| codes.try_sequence(usize::try_from(image).ok()?);
+        let all: Option<Vec<&[u16]>> = images.map(of).collect();
+        all.ok_or_else(|| self.damaged("record", record, "its image codes are not all there"))
     }
 
     fn entry_row(&self, record: u64) -> Result<EntryRow> {

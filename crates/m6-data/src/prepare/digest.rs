@@ -4,6 +4,7 @@ use m6_image::{Limits, Rgb8, decode, resize_square, to_chw};
 use m6_store::hash::hash64;
 use m6_text::Tokenizer;
 
+use super::fine::is_large;
 use crate::config::{DataConfig, SourceConfig};
 use crate::record::{BadRecord, Picture, Record};
 
@@ -15,16 +16,6 @@ pub(super) enum Digest {
     Skipped(&'static str),
     /// It cannot be used.
     Bad(BadRecord),
-}
-
-impl Digest {
-    /// Pixels of every picture that is kept.
-    pub(super) fn images(&self) -> &[Vec<u8>] {
-        match self {
-            Digest::Kept(kept) => &kept.images,
-            Digest::Skipped(_) | Digest::Bad(_) => &[],
-        }
-    }
 }
 
 /// A record ready to be written.
@@ -39,6 +30,10 @@ pub(super) struct Kept {
     pub(super) images: Vec<Vec<u8>>,
     /// Image codes of each picture, when there is a coder.
     pub(super) codes: Vec<Vec<u16>>,
+    /// Finer image codes of each picture; empty for one that is too small, or without them.
+    pub(super) fine: Vec<Vec<u16>>,
+    /// Whether each picture is to have finer codes and is large enough for them.
+    pub(super) large: Vec<bool>,
     pub(super) held_out: bool,
     /// Pictures that could not be used.
     pub(super) bad_pictures: Vec<BadRecord>,
@@ -46,7 +41,7 @@ pub(super) struct Kept {
     pub(super) n_empty: usize,
 }
 
-/// Tokens and pixels of a record.
+/// Tokens and pixels of a record; pictures of `fine_side` pixels are large enough for finer codes.
 ///
 /// A record whose pictures are all bad is kept for its passage or its questions about that passage; without a
 /// passage it is bad, since captions and questions are about a picture that is not there.
@@ -55,6 +50,7 @@ pub(super) fn digest(
     config: &DataConfig,
     source: &SourceConfig,
     tokenizer: &Tokenizer,
+    fine_side: usize,
 ) -> Digest {
     let encode = |text: &str| -> Vec<u16> {
         let ids = tokenizer.encode(text);
@@ -95,10 +91,15 @@ pub(super) fn digest(
     }
     let n_beyond_max = record.images.len().saturating_sub(config.max_images);
     let mut images = Vec::new();
+    let mut large = Vec::new();
     let mut bad_pictures = Vec::new();
     for picture in record.images.iter().take(config.max_images) {
-        match pixels(picture, config) {
-            Ok(image) => images.push(image),
+        match decoded(picture, config) {
+            Ok(image) => {
+                large.push(is_large(&image, config.fit, fine_side));
+                let square = resize_square(&image, config.image_side, config.fit.into());
+                images.push(to_chw(&square));
+            }
             Err((reason, detail)) => {
                 bad_pictures.push(BadRecord::new(
                     &record.place,
@@ -121,6 +122,8 @@ pub(super) fn digest(
         n_qa,
         images,
         codes: Vec::new(),
+        fine: Vec::new(),
+        large,
         bad_pictures,
         n_beyond_max,
         n_empty,
@@ -133,13 +136,13 @@ pub(super) fn is_held_out(id: &str, share: f64) -> bool {
     unit < share
 }
 
-/// Pixels at `image_side`, channels first, or the reason word and the detail.
-fn pixels(picture: &Picture, config: &DataConfig) -> Result<Vec<u8>, (&'static str, String)> {
+/// The picture as it came, or the reason word and the detail.
+fn decoded(picture: &Picture, config: &DataConfig) -> Result<Rgb8, (&'static str, String)> {
     let limits = Limits {
         max_pixels: config.max_pixels,
         ..Limits::default()
     };
-    let decoded: Rgb8 = match picture {
+    Ok(match picture {
         Picture::Raw(image) => image.clone(),
         Picture::Drawn(world, split, index) => world.picture(*split, *index).image,
         Picture::Absent(name) => {
@@ -148,9 +151,7 @@ fn pixels(picture: &Picture, config: &DataConfig) -> Result<Vec<u8>, (&'static s
         Picture::Encoded(_) | Picture::Mapped(..) => {
             decode(picture.bytes(), &limits).map_err(|error| ("picture", error.to_string()))?
         }
-    };
-    let square = resize_square(&decoded, config.image_side, config.fit.into());
-    Ok(to_chw(&square))
+    })
 }
 
 #[cfg(test)]

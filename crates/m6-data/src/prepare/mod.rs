@@ -1,6 +1,7 @@
 //! Sources to a prepared folder: token shards, pictures, record and row tables.
 
 mod digest;
+mod fine;
 mod rows;
 mod source;
 
@@ -41,6 +42,8 @@ pub struct Progress<'a> {
 pub const CODER_DIR: &str = "vqgan";
 
 /// Turns pictures into image codes while they are prepared.
+///
+/// With `fine`, each picture has two sets of codes.
 pub struct PictureCoder<'a> {
     /// What identifies it: the hash of its weights.
     pub id: String,
@@ -48,10 +51,15 @@ pub struct PictureCoder<'a> {
     pub codebook_size: usize,
     /// Codes per side of a picture.
     pub grid: usize,
+    /// Pixels per side of a picture that becomes `grid * grid` codes.
+    pub side: usize,
+    /// Finer codes per side of a code, [`CodesConfig::fine`]; 0 or 1 for none.
+    pub fine: usize,
     /// Files with which it is loaded again, kept in [`CODER_DIR`] of the prepared folder: name and content.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Codes of pictures of `image_side` pixels given one after the other (3 x side x side bytes each), `grid * grid` a picture.
-    pub encode: &'a dyn Fn(&[u8]) -> std::result::Result<Vec<u16>, String>,
+    /// Codes of pictures of `image_side` pixels given one after the other (3 x side x side bytes each), each seen at so many times `side`:
+    /// `(times * grid)^2` a picture.
+    pub encode: &'a dyn Fn(&[u8], usize) -> std::result::Result<Vec<u16>, String>,
 }
 
 /// Reads every source and commits a prepared folder at `out`, in one rename.
@@ -84,9 +92,11 @@ pub fn prepare(
             vqgan: coder.id.clone(),
             codebook_size: coder.codebook_size,
             grid: coder.grid,
+            fine: coder.fine,
         }),
         ..config.clone()
     };
+    fine::check(config, coder)?;
     // All sources are opened before any is read: a misspelt path fails at once.
     let opened = config
         .sources

@@ -10,6 +10,7 @@ use m6_text::Tokenizer;
 use rayon::prelude::*;
 
 use super::digest::{Digest, Kept, digest};
+use super::fine;
 use super::rows::Table;
 use crate::config::{DataConfig, SourceConfig};
 use crate::entry::EntryRow;
@@ -82,10 +83,11 @@ impl Job<'_> {
     }
 
     fn digest_all(&self, chunk: Vec<std::result::Result<Record, BadRecord>>) -> Vec<Digest> {
+        let fine_side = self.coder.map_or(0, fine::fine_side);
         chunk
             .into_par_iter()
             .map(|item| match item {
-                Ok(record) => digest(record, self.config, self.source, self.tokenizer),
+                Ok(record) => digest(record, self.config, self.source, self.tokenizer, fine_side),
                 Err(bad) => Digest::Bad(bad),
             })
             .collect()
@@ -96,36 +98,12 @@ impl Job<'_> {
         let Some(coder) = self.coder else {
             return Ok(digests);
         };
-        let pixels: Vec<u8> = digests
-            .iter()
-            .flat_map(Digest::images)
-            .flatten()
-            .copied()
-            .collect();
-        if pixels.is_empty() {
-            return Ok(digests);
-        }
-        let failed = |detail| Error::Coder {
+        let done = fine::encode(coder, self.config.picture_bytes(), &mut digests);
+        done.map_err(|detail| Error::Coder {
             name: self.source.name.clone(),
             detail,
-        };
-        let codes = (coder.encode)(&pixels).map_err(failed)?;
-        let n_codes = coder.grid * coder.grid;
-        let mut pictures = codes.chunks_exact(n_codes).map(<[u16]>::to_vec);
-        for digest in &mut digests {
-            if let Digest::Kept(kept) = digest {
-                kept.codes = pictures.by_ref().take(kept.images.len()).collect();
-            }
-        }
-        let n_pixels = self.config.picture_bytes();
-        match codes.len() == pixels.len() / n_pixels * n_codes {
-            true => Ok(digests),
-            false => Err(failed(format!(
-                "{} codes for {} pictures of {n_codes} codes",
-                codes.len(),
-                pixels.len() / n_pixels
-            ))),
-        }
+        })?;
+        Ok(digests)
     }
 
     fn check_bad<W: Write>(
@@ -201,6 +179,8 @@ struct Shards {
     images: BlobWriter,
     /// One sequence a picture; present with a coder.
     codes: Option<TokenWriter>,
+    /// The same of the finer codes, an empty sequence for a picture that is too small.
+    fine: Option<TokenWriter>,
     tables: Vec<Table>,
     report: SourceReport,
 }
@@ -216,6 +196,10 @@ impl Shards {
             codes: match job.coder {
                 Some(_) => Some(TokenWriter::create(&job.dir.join("codes"))?),
                 None => None,
+            },
+            fine: match job.config.codes.has_fine() {
+                true => Some(TokenWriter::create(&job.dir.join("codes-fine"))?),
+                false => None,
             },
             tables: (0..tasks::NAMES.len())
                 .filter(wanted)
@@ -272,11 +256,13 @@ impl Shards {
         for image in &kept.images {
             self.images.append(image)?;
         }
-        if let Some(writer) = &mut self.codes {
-            for codes in &kept.codes {
-                writer.sequence(codes)?;
+        for (writer, pictures) in [(&mut self.codes, &kept.codes), (&mut self.fine, &kept.fine)] {
+            if let Some(writer) = writer {
+                for codes in pictures {
+                    writer.sequence(codes)?;
+                }
+                writer.end_document();
             }
-            writer.end_document();
         }
         let record = self.records.append(&row.to_bytes())?;
         let sequence = |at: u64| {
@@ -285,6 +271,7 @@ impl Shards {
         };
         if let Some(mut entry) = row.entry(sequence) {
             entry.codes = kept.codes.iter().map(Vec::as_slice).collect();
+            entry.fine = kept.fine.iter().map(Vec::as_slice).collect();
             for table in &mut self.tables {
                 table.add(record, kept.held_out, &entry, layout);
             }
@@ -310,7 +297,7 @@ impl Shards {
         self.tokens.finish()?;
         self.records.finish()?;
         self.images.finish()?;
-        if let Some(codes) = self.codes {
+        for codes in [self.codes, self.fine].into_iter().flatten() {
             codes.finish()?;
         }
         let key = Key::new(job.config.seed)
@@ -319,6 +306,9 @@ impl Shards {
         for table in self.tables {
             let (task, rows) = table.write(&job.dir, key, job.config.row_len)?;
             report.tasks.insert(task, rows);
+        }
+        if let Some(coder) = job.coder {
+            fine::check_report(coder, &report)?;
         }
         Ok(report)
     }

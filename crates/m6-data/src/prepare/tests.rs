@@ -209,8 +209,8 @@ fn the_sample_world_feeds_every_task() {
     let summary = prepare(&config, &tokenizer, None, &out, false, &mut |_| {}).expect("prepares");
     let report = &summary.sources[0];
     assert_eq!((report.records, report.images), (24, 24));
-    // Every task but the three over image codes, which need a coder.
-    assert_eq!(report.tasks.len(), crate::tasks::NAMES.len() - 3);
+    // Every task but the five over image codes, which need a coder.
+    assert_eq!(report.tasks.len(), crate::tasks::NAMES.len() - 5);
     for (task, rows) in &report.tasks {
         assert!(rows.splits["train"].rows > 0, "{task}");
     }
@@ -325,38 +325,54 @@ fn the_small_real_sources_prepare_and_load() {
     assert!(!batch.picture_at.is_empty() && batch.labels.len() > 1000);
 }
 
-#[test]
-fn a_coder_gives_every_picture_its_codes_and_is_kept_with_the_data() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let out = dir.path().join("out");
-    let config = DataConfig {
+/// The world in 16 pixels for a coder that sees 8 of them as 2 x 2 codes.
+fn coded(tasks: &[&str]) -> DataConfig {
+    DataConfig {
         sources: vec![SourceConfig {
             name: "world".to_string(),
             n: 300,
             held_out: 0.1,
-            tasks: ["text_to_image", "masked_image", "codes_to_text"]
-                .map(|task| (task.to_string(), 1.0))
-                .into(),
+            tasks: tasks.iter().map(|task| (task.to_string(), 1.0)).collect(),
             ..SourceConfig::default()
         }],
         image_side: 16,
         grid: 2,
         row_len: 96,
         ..DataConfig::default()
+    }
+}
+
+/// The code of a cell of a picture of 16 pixels is its first red level.
+fn cell_codes(pixels: &[u8], times: usize) -> std::result::Result<Vec<u16>, String> {
+    let grid = 2 * times;
+    let cell = 16 / grid;
+    let of = |picture: &[u8], place: usize| {
+        u16::from(picture[place / grid * cell * 16 + place % grid * cell])
     };
-    // The code of a quarter is its first red level.
-    let encode = |pixels: &[u8]| {
-        let code = |picture: &[u8], at: usize| u16::from(picture[at]);
-        let of = |picture: &[u8]| [0, 8, 128, 136].map(|at| code(picture, at));
-        Ok(pixels.chunks_exact(768).flat_map(of).collect())
-    };
-    let coder = PictureCoder {
+    let each = pixels.chunks_exact(768);
+    Ok(each
+        .flat_map(|picture| (0..grid * grid).map(move |place| of(picture, place)))
+        .collect())
+}
+
+fn coder(fine: usize) -> PictureCoder<'static> {
+    PictureCoder {
         id: "hash".to_string(),
         codebook_size: 256,
         grid: 2,
+        side: 8,
+        fine,
         files: vec![("config.json".to_string(), b"{}".to_vec())],
-        encode: &encode,
-    };
+        encode: &cell_codes,
+    }
+}
+
+#[test]
+fn a_coder_gives_every_picture_its_codes_and_is_kept_with_the_data() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("out");
+    let config = coded(&["text_to_image", "masked_image", "codes_to_text"]);
+    let coder = coder(0);
     let made = prepare(
         &config,
         &tokenizer(),
@@ -379,7 +395,7 @@ fn a_coder_gives_every_picture_its_codes_and_is_kept_with_the_data() {
         summary.sources[0].images - summary.sources[0].held_out
     );
     let refused = PictureCoder {
-        encode: &|_| Ok(vec![1, 2, 3]),
+        encode: &|_, _| Ok(vec![1, 2, 3]),
         ..coder
     };
     let error = prepare(
@@ -392,4 +408,91 @@ fn a_coder_gives_every_picture_its_codes_and_is_kept_with_the_data() {
     )
     .expect_err("too few codes");
     assert!(error.to_string().contains("3 codes for"), "{error}");
+}
+
+#[test]
+fn finer_codes_are_stored_beside_the_codes_and_reach_the_batch() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let out = dir.path().join("out");
+    let config = coded(&["super_resolution", "masked_super_resolution"]);
+    let made = prepare(
+        &config,
+        &tokenizer(),
+        Some(&coder(2)),
+        &out,
+        false,
+        &mut |_| {},
+    );
+    let codes = made.expect("prepares").config.codes;
+    assert_eq!((codes.n_codes(), codes.n_fine()), (4, 16));
+    let loader = crate::Loader::open(&out, &crate::LoaderConfig::default(), crate::Split::Train)
+        .expect("opens");
+    let rows = loader.next_rows(&mut crate::Cursor::default(), 12);
+    let batch = loader.batch(&rows).expect("loads");
+    let mut n_checked = 0;
+    for target in &batch.targets {
+        let [prefix, from, to] = target.map(|at| at as usize);
+        assert_eq!(to - from, 16);
+        assert!(batch.segments[from..to].iter().all(|s| *s == 6));
+        let first = batch.prefixes[prefix][0] as usize;
+        let at = batch.loss_at.partition_point(|at| (*at as usize) < from);
+        let told = &batch.labels[at..at + 16];
+        // The coder sees the same first level of every second fine cell as of the coarse one.
+        for place in 0..4 {
+            let fine = place / 2 * 8 + place % 2 * 2;
+            assert_eq!(batch.tokens[first + place], told[fine]);
+            n_checked += 1;
+        }
+    }
+    assert!(n_checked > 0 && batch.segments.contains(&5));
+}
+
+#[test]
+fn finer_codes_that_cannot_be_had_are_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let refused = |config: &DataConfig, fine: usize, parts: &[&str]| {
+        let out = dir.path().join("no");
+        let coder = coder(fine);
+        let made = prepare(config, &tokenizer(), Some(&coder), &out, false, &mut |_| {});
+        let text = made.expect_err("refused").to_string();
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!out.exists());
+    };
+    let config = coded(&["super_resolution"]);
+    refused(
+        &config,
+        0,
+        &["super_resolution needs finer codes", "data.codes.fine = 2"],
+    );
+    refused(&config, 4, &["32 pixels", "data.image_side = 16"]);
+    let short = DataConfig {
+        row_len: 20,
+        ..config.clone()
+    };
+    refused(&short, 2, &["data.row_len = 20", "28 or more"]);
+    let many = DataConfig {
+        codes: crate::config::CodesConfig {
+            fine: 9,
+            ..crate::config::CodesConfig::default()
+        },
+        ..config.clone()
+    };
+    refused(&many, 2, &["data.codes.fine = 9"]);
+    // Pictures of 5 x 9 pixels would have to be enlarged to 16.
+    let root = folder(&[("p.tar", &shard(6))]);
+    let small = DataConfig {
+        root: root.path().to_path_buf(),
+        sources: vec![SourceConfig {
+            tasks: [("super_resolution".to_string(), 1.0)].into(),
+            ..shard_source("small", "p.tar")
+        }],
+        ..config
+    };
+    refused(
+        &small,
+        2,
+        &["`small`", "all its 6 described pictures", "16 x 16"],
+    );
 }

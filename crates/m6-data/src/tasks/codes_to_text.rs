@@ -2,7 +2,7 @@
 
 use m6_store::rng::Key;
 
-use super::text_to_image::{described, room};
+use super::text_to_image::{described, first, room};
 use super::{Example, Item, Layout, Plan, Task, widen};
 use crate::config::TaskOptions;
 use crate::entry::Entry;
@@ -16,7 +16,7 @@ impl Task for CodesToText {
     }
 
     fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan) {
-        described(entry, layout, plan);
+        described(entry, layout, layout.n_codes, plan);
         // The begin token of the text.
         plan.items.retain_mut(|item| {
             item.len += 1;
@@ -37,12 +37,8 @@ impl Task for CodesToText {
             return Example::default();
         };
         Example {
-            codes: entry
-                .codes
-                .first()
-                .map(|ids| widen(ids))
-                .unwrap_or_default(),
-            targets: vec![widen(&ids[..ids.len().min(room(layout))])],
+            codes: first(&entry.codes),
+            targets: vec![widen(&ids[..ids.len().min(room(layout, layout.n_codes))])],
             ..Example::default()
         }
     }

@@ -2,8 +2,8 @@
 
 use m6_store::rng::{Key, Stream};
 
-use super::text_to_image::{described, text};
-use super::{Example, Item, Layout, Plan, Task, widen};
+use super::text_to_image::{described, first, room, text};
+use super::{Example, Item, Layout, Plan, Task};
 use crate::config::TaskOptions;
 use crate::entry::Entry;
 
@@ -38,13 +38,20 @@ fn places(n: usize, stream: &mut Stream) -> Vec<u32> {
     all
 }
 
+/// Hides codes of a picture behind the mask; gives place and code of each.
+pub(super) fn hide(codes: &mut [u32], mask: u32, key: Key) -> Vec<(u32, u32)> {
+    let places = places(codes.len(), &mut key.child("mask").stream());
+    let swap = |p: u32| (p, std::mem::replace(&mut codes[p as usize], mask));
+    places.into_iter().map(swap).collect()
+}
+
 impl Task for MaskedImage {
     fn name(&self) -> &'static str {
         "masked_image"
     }
 
     fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan) {
-        described(entry, layout, plan);
+        described(entry, layout, layout.n_codes, plan);
     }
 
     fn example(
@@ -55,17 +62,13 @@ impl Task for MaskedImage {
         options: &TaskOptions,
         key: Key,
     ) -> Example {
-        let Some(ids) = entry.codes.first().filter(|ids| !ids.is_empty()) else {
+        let mut codes = first(&entry.codes);
+        if codes.is_empty() {
             return Example::default();
-        };
-        let mut codes = widen(ids);
-        let places = places(codes.len(), &mut key.child("mask").stream());
-        let hidden = places.iter().map(|&p| (p, codes[p as usize])).collect();
-        for &place in &places {
-            codes[place as usize] = layout.mask_code();
         }
+        let hidden = hide(&mut codes, layout.mask_code(), key);
         Example {
-            source: text(entry, item, layout, options, key),
+            source: text(entry, item, room(layout, layout.n_codes), options, key),
             codes,
             hidden,
             ..Example::default()

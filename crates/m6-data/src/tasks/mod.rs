@@ -12,6 +12,7 @@ mod lm;
 mod masked_image;
 mod multimodal;
 pub mod noise;
+mod super_resolution;
 mod text_to_image;
 mod windows;
 
@@ -24,7 +25,7 @@ use crate::config::{DataConfig, TaskOptions};
 use crate::entry::Entry;
 
 /// Names of the tasks; a task's index is its place here.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     "lm",
     "denoise",
     "image_to_text",
@@ -33,10 +34,12 @@ pub const NAMES: [&str; 8] = [
     "text_to_image",
     "masked_image",
     "codes_to_text",
+    "super_resolution",
+    "masked_super_resolution",
 ];
 
 /// The tasks, in the order of [`NAMES`].
-pub fn all() -> [&'static dyn Task; 8] {
+pub fn all() -> [&'static dyn Task; 10] {
     [
         &lm::Lm,
         &denoise::Denoise,
@@ -46,6 +49,8 @@ pub fn all() -> [&'static dyn Task; 8] {
         &text_to_image::TextToImage,
         &masked_image::MaskedImage,
         &codes_to_text::CodesToText,
+        &super_resolution::SuperResolution,
+        &super_resolution::MaskedSuperResolution,
     ]
 }
 
@@ -73,6 +78,8 @@ pub struct Layout {
     pub codebook_size: usize,
     /// Codes of a picture.
     pub n_codes: usize,
+    /// Finer codes of a picture; 0 without them.
+    pub n_fine: usize,
 }
 
 impl Layout {
@@ -87,6 +94,7 @@ impl Layout {
             windows: Key::new(config.seed).child("windows"),
             codebook_size: config.codes.codebook_size,
             n_codes: config.codes.n_codes(),
+            n_fine: config.codes.n_fine(),
         }
     }
 
@@ -156,10 +164,14 @@ pub struct Example {
     pub images: Vec<usize>,
     /// Image codes that are read, by place; [`Layout::mask_code`] where one is hidden.
     pub codes: Vec<u32>,
-    /// Hidden codes to tell: place and code.
+    /// Finer codes that are read, by place of their own grid, hidden ones in the same way.
+    pub fine: Vec<u32>,
+    /// Hidden codes to tell: place and code. Places of `fine` follow those of `codes`.
     pub hidden: Vec<(u32, u32)>,
     /// Image codes to write, in raster order.
     pub drawn: Vec<u32>,
+    /// Finer codes to write, in raster order.
+    pub refined: Vec<u32>,
     /// The masked text or question (segment Tm).
     pub source: Vec<u32>,
     /// The texts to write (segment Td), without specials.
@@ -172,7 +184,9 @@ impl Example {
         let targets: usize = self.targets.iter().map(|target| target.len() + 1).sum();
         self.images.len() * n_patches
             + self.codes.len()
+            + self.fine.len()
             + self.drawn.len()
+            + self.refined.len()
             + self.source.len()
             + targets
     }

@@ -21,6 +21,7 @@ pub(crate) fn layout(row_len: usize, side: usize) -> Layout {
         windows: Key::new(1),
         codebook_size: 100,
         n_codes: 16,
+        n_fine: 64,
     }
 }
 
@@ -31,6 +32,17 @@ fn ids(from: u16, n: usize) -> Vec<u16> {
 
 /// Codes of every picture of the tests.
 const CODES: [u16; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 99];
+
+/// Finer codes of every picture of the tests.
+const FINE: [u16; 64] = {
+    let mut codes = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        codes[at] = (at * 7 % 100) as u16;
+        at += 1;
+    }
+    codes
+};
 
 #[derive(Debug)]
 struct Owned {
@@ -53,6 +65,7 @@ impl Owned {
                 .collect(),
             images: 0..self.n_images,
             codes: vec![&CODES[..]; self.n_images as usize],
+            fine: vec![&FINE[..]; self.n_images as usize],
         }
     }
 }
@@ -87,8 +100,8 @@ fn examples(task: usize, entry: &Entry, layout: &Layout, key: Key) -> Vec<Exampl
 
 proptest! {
     #[test]
-    fn no_example_outgrows_its_bound_and_no_bound_the_row(record in records(), seed: u64) {
-        let layout = layout(64, 4);
+    fn no_example_outgrows_its_bound_and_no_bound_the_row(record in records(), seed: u64, row_len in 64usize..128) {
+        let layout = layout(row_len, 4);
         let entry = record.entry();
         for task in 0..NAMES.len() {
             let items = plan(task, &entry, &layout).items;
@@ -96,7 +109,10 @@ proptest! {
             for (item, example) in items.iter().zip(made) {
                 prop_assert!(example.n_positions(layout.n_patches) <= item.len as usize);
                 prop_assert!(item.len as usize <= layout.row_len);
-                let n_told = example.targets.len() + example.drawn.len() + example.hidden.len();
+                let n_told = example.targets.len()
+                    + example.drawn.len()
+                    + example.refined.len()
+                    + example.hidden.len();
                 prop_assert!(n_told > 0);
                 prop_assert!(example.targets.iter().all(|target| !target.is_empty()));
             }
@@ -292,9 +308,79 @@ fn data_without_codes_makes_no_example_of_them() {
     let record = pictured();
     let entry = Entry {
         codes: Vec::new(),
+        fine: Vec::new(),
         ..record.entry()
     };
-    for task in 5..8 {
+    for task in 5..10 {
         assert!(plan(task, &entry, &layout).items.is_empty());
     }
+}
+
+#[test]
+fn super_resolution_reads_text_and_codes_and_writes_every_finer_code_once() {
+    let layout = layout(96, 4);
+    let record = pictured();
+    let mut silent = 0;
+    for seed in 0..400 {
+        let made = examples(8, &record.entry(), &layout, Key::new(seed));
+        assert_eq!(made.len(), 2);
+        for (example, text) in made.iter().zip(&record.captions) {
+            assert_eq!(example.codes, widen(&CODES));
+            assert_eq!(example.refined, widen(&FINE));
+            silent += usize::from(example.source.is_empty());
+            assert!(example.source.is_empty() || example.source == widen(text));
+        }
+    }
+    assert!((50..120).contains(&silent), "{silent}");
+    let mut batch = crate::batch::Batch::default();
+    let example = &examples(8, &record.entry(), &layout, Key::new(1))[0];
+    batch.push(example, [], &layout, 8, 0);
+    let from = 16 + example.source.len();
+    assert_eq!(batch.tokens[..16], widen(&CODES));
+    assert!(batch.segments[..16].iter().all(|s| *s == 3));
+    assert_eq!(batch.tokens[from], layout.begin_code());
+    assert_eq!(batch.tokens[from + 1..], widen(&FINE[..63]));
+    assert_eq!(batch.labels, widen(&FINE));
+    assert_eq!(batch.targets, [[0, from as u32, from as u32 + 64]]);
+    assert_eq!(batch.positions[from..], (0..64).collect::<Vec<u32>>());
+    assert!(batch.segments[from..].iter().all(|s| *s == 6));
+}
+
+#[test]
+fn hidden_finer_codes_are_told_at_their_own_places_beside_all_codes() {
+    let layout = layout(96, 4);
+    let record = pictured();
+    for seed in 0..200 {
+        let example = &examples(9, &record.entry(), &layout, Key::new(seed))[0];
+        assert_eq!(example.codes, widen(&CODES));
+        assert!(!example.hidden.is_empty());
+        let mut batch = crate::batch::Batch::default();
+        batch.push(example, [], &layout, 9, 0);
+        assert!(batch.targets.is_empty());
+        assert!(batch.segments[16..80].iter().all(|s| *s == 5));
+        assert_eq!(batch.positions[16..80], (0..64).collect::<Vec<u32>>());
+        for (at, label) in batch.loss_at.iter().zip(&batch.labels) {
+            assert_eq!(batch.tokens[*at as usize], layout.mask_code());
+            assert_eq!(u32::from(FINE[*at as usize - 16]), *label);
+        }
+        let hidden = batch.tokens[16..80].iter();
+        let n_hidden = hidden.filter(|code| **code == layout.mask_code()).count();
+        assert_eq!(n_hidden, batch.labels.len());
+    }
+}
+
+#[test]
+fn a_picture_too_small_for_finer_codes_makes_no_example_of_them_and_is_counted() {
+    let layout = layout(96, 4);
+    let record = pictured();
+    let entry = Entry {
+        fine: vec![&[]],
+        ..record.entry()
+    };
+    for task in [8, 9] {
+        let plan = plan(task, &entry, &layout);
+        assert!(plan.items.is_empty());
+        assert_eq!(plan.cuts["picture_too_small"], 1);
+    }
+    assert_eq!(plan(5, &entry, &layout).items.len(), 2);
 }

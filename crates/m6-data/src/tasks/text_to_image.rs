@@ -10,17 +10,15 @@ use crate::entry::Entry;
 /// code, which is ours). Now and then without the text. Item: (description, picture).
 pub(super) struct TextToImage;
 
-/// Words that fit beside the codes of a picture.
-pub(super) fn room(layout: &Layout) -> usize {
-    layout
-        .max_text
-        .min(layout.row_len.saturating_sub(layout.n_codes))
+/// Words that fit beside `n_codes` codes.
+pub(super) fn room(layout: &Layout, n_codes: usize) -> usize {
+    layout.max_text.min(layout.row_len.saturating_sub(n_codes))
 }
 
-/// One item for every description of the first picture.
-pub(super) fn described(entry: &Entry, layout: &Layout, plan: &mut Plan) {
-    let room = room(layout);
-    if entry.codes.is_empty() || layout.n_codes > layout.row_len {
+/// One item for every description of the first picture, beside `n_codes` codes.
+pub(super) fn described(entry: &Entry, layout: &Layout, n_codes: usize, plan: &mut Plan) {
+    let room = room(layout, n_codes);
+    if entry.codes.is_empty() || n_codes > layout.row_len {
         return;
     }
     let texts = entry.descriptions();
@@ -30,15 +28,15 @@ pub(super) fn described(entry: &Entry, layout: &Layout, plan: &mut Plan) {
         texts.iter().filter(|ids| ids.len() > room).count(),
     );
     for (at, ids) in texts.iter().enumerate() {
-        plan.item(at, 0, layout.n_codes + ids.len().min(room));
+        plan.item(at, 0, n_codes + ids.len().min(room));
     }
 }
 
-/// The description of an item, or nothing where the key says so.
+/// The description of an item, cut to `room` words, or nothing where the key says so.
 pub(super) fn text(
     entry: &Entry,
     item: &Item,
-    layout: &Layout,
+    room: usize,
     options: &TaskOptions,
     key: Key,
 ) -> Vec<u32> {
@@ -48,9 +46,14 @@ pub(super) fn text(
         .stream()
         .bool(options.unconditional_p);
     match texts.get(item.a as usize) {
-        Some(ids) if !silent => widen(&ids[..ids.len().min(room(layout))]),
+        Some(ids) if !silent => widen(&ids[..ids.len().min(room)]),
         _ => Vec::new(),
     }
+}
+
+/// The codes of the first picture.
+pub(super) fn first(codes: &[&[u16]]) -> Vec<u32> {
+    codes.first().map(|ids| widen(ids)).unwrap_or_default()
 }
 
 impl Task for TextToImage {
@@ -59,7 +62,7 @@ impl Task for TextToImage {
     }
 
     fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan) {
-        described(entry, layout, plan);
+        described(entry, layout, layout.n_codes, plan);
     }
 
     fn example(
@@ -71,12 +74,8 @@ impl Task for TextToImage {
         key: Key,
     ) -> Example {
         Example {
-            source: text(entry, item, layout, options, key),
-            drawn: entry
-                .codes
-                .first()
-                .map(|ids| widen(ids))
-                .unwrap_or_default(),
+            source: text(entry, item, room(layout, layout.n_codes), options, key),
+            drawn: first(&entry.codes),
             ..Example::default()
         }
     }

@@ -7,8 +7,8 @@ use super::Prompt;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::input::{
-    SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET,
-    is_code,
+    SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
+    SEGMENT_TARGET, is_code,
 };
 use crate::model::Model;
 use crate::params::{Linear, Norm};
@@ -45,6 +45,8 @@ pub(super) struct Row {
 pub(super) enum Writes {
     Words,
     Codes,
+    /// Finer codes of the picture whose codes are read.
+    Fine,
 }
 
 impl Writes {
@@ -52,6 +54,7 @@ impl Writes {
         match self {
             Writes::Words => SEGMENT_TARGET,
             Writes::Codes => SEGMENT_CODE_WRITTEN,
+            Writes::Fine => SEGMENT_FINE_WRITTEN,
         }
     }
 }
@@ -157,7 +160,7 @@ impl<'m> Decoder<'m> {
     fn head_of(&self, writes: Writes, rows: &[f32]) -> Result<Vec<f32>> {
         match (writes, &self.model.embedding.codes) {
             (Writes::Words, _) => self.head_rows(rows),
-            (Writes::Codes, Some(tables)) => match &tables.own {
+            (Writes::Codes | Writes::Fine, Some(tables)) => match &tables.own {
                 Some(own) => on_pool(|| rows_times(rows, &own.head.tensor(), None, Act::None)),
                 // Code logits only where codes belong: probabilities are those among codes.
                 None => {
@@ -165,7 +168,7 @@ impl<'m> Decoder<'m> {
                     self.head_part(rows, self.vocab_size(), k)
                 }
             },
-            (Writes::Codes, None) => Err(no_codes()),
+            (Writes::Codes | Writes::Fine, None) => Err(no_codes()),
         }
     }
 
@@ -276,11 +279,16 @@ impl<'m> Decoder<'m> {
         n_patch_rows: usize,
         words: &[u32],
     ) -> Result<Vec<Row>> {
-        self.check_codes(&prompt.codes)?;
+        let codes = &self.config().codes;
+        self.check_codes(&prompt.codes, codes.n_codes())?;
         let written: &[u32] = match writes {
             Writes::Words => words,
             Writes::Codes => {
-                self.check_codes(words)?;
+                self.check_codes(words, codes.n_codes())?;
+                &[]
+            }
+            Writes::Fine => {
+                self.check_codes(words, codes.n_fine())?;
                 &[]
             }
         };
@@ -325,7 +333,7 @@ impl<'m> Decoder<'m> {
     }
 
     /// Codes must be of a model that has them, no more than a picture's, and inside the table.
-    fn check_codes(&self, ids: &[u32]) -> Result<()> {
+    fn check_codes(&self, ids: &[u32], most: usize) -> Result<()> {
         let codes = &self.config().codes;
         if ids.is_empty() {
             return Ok(());
@@ -333,12 +341,11 @@ impl<'m> Decoder<'m> {
         if codes.is_none() {
             return Err(no_codes());
         }
-        if ids.len() > codes.n_codes() || ids.iter().any(|id| *id > codes.mask()) {
+        if ids.len() > most || ids.iter().any(|id| *id > codes.mask()) {
             return Err(Error::Input(format!(
-                "{} codes up to {} do not fit a picture of {} codes from a codebook of {}",
+                "{} codes up to {} do not fit a picture of {most} codes from a codebook of {}",
                 ids.len(),
                 ids.iter().max().copied().unwrap_or(0),
-                codes.n_codes(),
                 codes.codebook_size
             )));
         }
@@ -380,19 +387,21 @@ impl<'m> Decoder<'m> {
             (!is_code(row.segment)).then_some(row.segment)
         })?;
         if let Some(codes) = &tables.codes {
-            let grid = self.config().codes.grid as u32;
+            let of = &self.config().codes;
+            let place = |row: &Row| code(row).map(|_| of.place(row.segment, row.position));
             if let Some(own) = &codes.own {
                 add(&mut x, &own.codes, &code)?;
             }
-            add(&mut x, &codes.rows, &|row| {
-                code(row).map(|_| row.position / grid)
-            })?;
+            add(&mut x, &codes.rows, &|row| place(row).map(|at| at.row))?;
             add(&mut x, &codes.columns, &|row| {
-                code(row).map(|_| row.position % grid)
+                place(row).map(|at| at.column)
             })?;
             add(&mut x, &codes.segments, &|row| {
-                code(row).map(|_| row.segment - SEGMENT_CODE_READ)
+                place(row).map(|at| at.segment)
             })?;
+            if let Some(fine) = &codes.fine {
+                add(&mut x, fine, &|row| place(row).and_then(|at| at.part))?;
+            }
         }
         Ok(x)
     }

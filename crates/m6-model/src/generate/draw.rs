@@ -1,82 +1,19 @@
-//! Drawing: image codes from text, one after the other or many at once.
+//! Drawing: image codes from text, one after the other or many at once, and finer codes from codes.
 //!
 //! Guidance (Ho and Salimans) runs every prompt beside one without text and moves the logits away from what that one says. A prompt
 //! gives, bit for bit, what it gives alone.
 
 use super::Prompt;
 use super::decoder::{Decoder, Lane, Row, Writes};
+use super::draw_options::{DrawMethod, DrawOptions, DrawPrompt, check, is_fine};
 use super::options::GenerateOptions;
 use super::pick::{Picker, log_sum_exp};
-use crate::error::{Error, Result};
-use crate::input::{SEGMENT_CODE_READ, SEGMENT_SOURCE};
+use crate::error::Result;
+use crate::input::{SEGMENT_CODE_READ, SEGMENT_FINE_READ, SEGMENT_SOURCE};
 use crate::model::Model;
 use m6_nn::threads::on_pool;
 use m6_store::rng::{Key, Stream};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-/// A picture to draw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DrawPrompt {
-    /// What it shall show.
-    pub text: Vec<u32>,
-    /// Codes that are given, by place; empty when none is.
-    pub given: Vec<Option<u32>>,
-}
-
-/// How codes are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DrawMethod {
-    /// One after the other in raster order (paper section 4.1). A given code is seen by those behind it alone.
-    #[default]
-    Ar,
-    /// All places at once, the surest first, in a few steps (Chang and others; M6-UFC). Every given code is seen by all.
-    Parallel,
-}
-
-/// How to draw; the default is the likeliest code without guidance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DrawOptions {
-    /// One after the other, or in parallel.
-    pub method: DrawMethod,
-    /// How far the logits move from those without text; 1 (default) is no guidance.
-    pub guidance: f64,
-    /// Share of the codes that are drawn with guidance, from the first on. Default 1.
-    pub guidance_until: f64,
-    /// Divides the logits before sampling; 0 (default) takes the likeliest code.
-    pub temperature: f64,
-    /// Sample from this many likeliest codes only; 0 (default) means all.
-    pub top_k: usize,
-    /// Sample from the fewest likeliest codes whose probabilities reach this share, in (0, 1]. Default 1.
-    pub top_p: f64,
-    /// Steps of parallel decoding. Default 12.
-    pub steps: usize,
-    /// Scale of the noise under which parallel decoding calls a code sure, fading to 0. Default 4 (MaskGIT 4.5).
-    pub choice_temperature: f64,
-    /// Seed of sampling.
-    pub seed: u64,
-    /// Stream of each prompt under the seed; empty means 0 for all.
-    pub streams: Vec<u64>,
-}
-
-impl Default for DrawOptions {
-    fn default() -> Self {
-        Self {
-            method: DrawMethod::Ar,
-            guidance: 1.0,
-            guidance_until: 1.0,
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            steps: 12,
-            choice_temperature: 4.0,
-            seed: 0,
-            streams: Vec::new(),
-        }
-    }
-}
 
 /// What a prompt gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,10 +25,12 @@ pub struct Drawn {
     pub logprob: f64,
 }
 
-/// Draws a picture for every prompt; `on_codes(prompt, codes so far)` hears of each code (or each step), hidden ones as the mask.
+/// Draws a picture for every prompt, all of them at the own grid or all at the finer one; `on_codes(prompt, codes so far)` hears of each
+/// code (or each step), hidden ones as the mask.
 ///
 /// # Errors
-/// [`Error::Options`] for options that cannot be followed, [`Error::Input`] for a prompt that does not fit the model.
+/// [`Error::Options`](crate::Error::Options) for options that cannot be followed, [`Error::Input`](crate::Error::Input) for a prompt
+/// that does not fit the model.
 pub fn draw(
     model: &Model,
     prompts: &[DrawPrompt],
@@ -99,7 +38,7 @@ pub fn draw(
     on_codes: &mut dyn FnMut(usize, &[u32]),
 ) -> Result<Vec<Drawn>> {
     check(model, prompts, options)?;
-    let artist = Artist::new(model, options);
+    let artist = Artist::new(model, options, is_fine(prompts));
     match options.method {
         DrawMethod::Ar => artist.one_by_one(prompts, on_codes),
         DrawMethod::Parallel => {
@@ -110,73 +49,13 @@ pub fn draw(
     }
 }
 
-fn check(model: &Model, prompts: &[DrawPrompt], options: &DrawOptions) -> Result<()> {
-    let cfg = model.config();
-    if cfg.codes.is_none() {
-        let what = "the model has no image codes; it was pretrained without a VQGAN";
-        return Err(Error::Input(what.into()));
-    }
-    let mut bad = Vec::new();
-    for (name, x, low, high) in [
-        ("guidance", options.guidance, 0.0, 100.0),
-        ("guidance_until", options.guidance_until, 0.0, 1.0),
-        ("temperature", options.temperature, 0.0, 1e6),
-        ("top_p", options.top_p, f64::MIN_POSITIVE, 1.0),
-        ("choice_temperature", options.choice_temperature, 0.0, 1e6),
-    ] {
-        if !(low..=high).contains(&x) {
-            bad.push(format!("{name} = {x} must be from {low} to {high}"));
-        }
-    }
-    if !(1..=1024).contains(&options.steps) {
-        bad.push(format!("steps = {} must be from 1 to 1024", options.steps));
-    }
-    if !options.streams.is_empty() && options.streams.len() != prompts.len() {
-        bad.push(format!(
-            "{} streams for {} prompts; give one each or none",
-            options.streams.len(),
-            prompts.len()
-        ));
-    }
-    if !bad.is_empty() {
-        return Err(Error::Options(bad.join("; ")));
-    }
-    let n_codes = cfg.codes.n_codes();
-    for (i, prompt) in prompts.iter().enumerate() {
-        let n = prompt.given.len();
-        let beyond = |c: &Option<u32>| c.is_some_and(|c| c as usize >= cfg.codes.codebook_size);
-        if (n != 0 && n != n_codes) || prompt.given.iter().any(beyond) {
-            return Err(Error::Input(format!(
-                "prompt {i} gives {n} codes for a picture of {n_codes} from a codebook of {}",
-                cfg.codes.codebook_size
-            )));
-        }
-        if let Some(id) = prompt
-            .text
-            .iter()
-            .find(|id| **id as usize >= cfg.vocab_size)
-        {
-            return Err(Error::Input(format!(
-                "prompt {i} holds word {id}, which must be below the vocabulary's {}",
-                cfg.vocab_size
-            )));
-        }
-        if prompt.text.len() > cfg.max_len {
-            return Err(Error::Input(format!(
-                "prompt {i} has {} words; max_len is {}",
-                prompt.text.len(),
-                cfg.max_len
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// What the model says beside what it says without text.
 struct Artist<'m> {
     decoder: Decoder<'m>,
     picker: Picker,
     options: &'m DrawOptions,
+    /// Codes, or finer codes.
+    writes: Writes,
     n_codes: usize,
     codebook_size: usize,
     /// Entries of the code table: begin and mask.
@@ -194,7 +73,7 @@ struct Canvas {
 }
 
 impl<'m> Artist<'m> {
-    fn new(model: &'m Model, options: &'m DrawOptions) -> Self {
+    fn new(model: &'m Model, options: &'m DrawOptions, fine: bool) -> Self {
         let codes = &model.config().codes;
         let choice = GenerateOptions {
             temperature: options.temperature,
@@ -206,7 +85,12 @@ impl<'m> Artist<'m> {
             decoder: Decoder::new(model),
             picker: Picker::new(&choice, codes.codebook_size),
             options,
-            n_codes: codes.n_codes(),
+            writes: if fine { Writes::Fine } else { Writes::Codes },
+            n_codes: if fine {
+                codes.n_fine()
+            } else {
+                codes.n_codes()
+            },
             codebook_size: codes.codebook_size,
             marks: (codes.begin(), codes.mask()),
         }
@@ -214,7 +98,12 @@ impl<'m> Artist<'m> {
 
     fn key(&self, prompt: usize) -> Key {
         let stream = self.options.streams.get(prompt).copied().unwrap_or(0);
-        Key::new(self.options.seed).child("draw").at(stream)
+        // The second stage of a picture draws on other numbers than the first.
+        let stage = match self.writes {
+            Writes::Fine => "refine",
+            Writes::Codes | Writes::Words => "draw",
+        };
+        Key::new(self.options.seed).child(stage).at(stream)
     }
 
     fn guides(&self) -> bool {
@@ -246,26 +135,27 @@ impl<'m> Artist<'m> {
         Ok(canvases.into_iter().map(|canvas| canvas.out).collect())
     }
 
-    /// Reads the prompts, and where there is guidance the one without text, which is the same for all.
+    /// Reads the prompts, and where there is guidance each without its text, which is the same for all that read no codes.
     fn blank(&self, prompts: &[DrawPrompt]) -> Result<Vec<Canvas>> {
-        let read = |source: &[u32]| {
+        let read = |source: &[u32], coarse: &[u32]| {
             let prompt = Prompt {
+                codes: coarse.to_vec(),
                 source: source.to_vec(),
                 ..Prompt::default()
             };
             self.decoder
-                .read(Writes::Codes, &prompt, &[self.marks.0], self.n_codes, 1)
+                .read(self.writes, &prompt, &[self.marks.0], self.n_codes, 1)
         };
-        let free = match self.guides() {
-            true => Some(read(&[])?),
-            false => None,
-        };
+        let mut silent = None;
         let canvas = |(i, prompt): (usize, &DrawPrompt)| {
-            let (lane, logits) = read(&prompt.text)?;
+            let (lane, logits) = read(&prompt.text, &prompt.coarse)?;
+            if self.guides() && (silent.is_none() || !prompt.coarse.is_empty()) {
+                silent = Some(read(&[], &prompt.coarse)?);
+            }
             Ok(Canvas {
                 lane,
                 logits,
-                free: free.clone(),
+                free: silent.clone(),
                 key: self.key(i),
                 out: Drawn::default(),
             })
@@ -328,7 +218,7 @@ impl<'m> Artist<'m> {
                 tokens.push(code);
             }
         }
-        let logits = self.decoder.step_of(Writes::Codes, &mut lanes, &tokens)?;
+        let logits = self.decoder.step_of(self.writes, &mut lanes, &tokens)?;
         for (sink, logits) in sinks
             .iter_mut()
             .zip(logits.chunks_exact(self.codebook_size))
@@ -368,9 +258,9 @@ impl<'m> Artist<'m> {
             // Every step tells at least one, the last one all.
             let n_kept = hidden.len() - left.min(hidden.len() - 1) * usize::from(done < 1.0);
             let guided = self.is_guided(step - 1, self.options.steps);
-            let told = self.tell(&out.codes, &prompt.text)?;
+            let told = self.tell(&out.codes, &prompt.coarse, &prompt.text)?;
             let free = match self.guides() && guided {
-                true => Some(self.tell(&out.codes, &[])?),
+                true => Some(self.tell(&out.codes, &prompt.coarse, &[])?),
                 false => None,
             };
             let mut found = Vec::with_capacity(hidden.len());
@@ -402,7 +292,7 @@ impl<'m> Artist<'m> {
     }
 
     /// Logits of every place of a picture of which some codes are hidden, `[n_codes, k]`.
-    fn tell(&self, codes: &[u32], text: &[u32]) -> Result<Vec<f32>> {
+    fn tell(&self, codes: &[u32], coarse: &[u32], text: &[u32]) -> Result<Vec<f32>> {
         let row = |segment: u32| {
             move |(position, &token): (usize, &u32)| Row {
                 token: Some(token),
@@ -410,9 +300,14 @@ impl<'m> Artist<'m> {
                 segment,
             }
         };
-        let picture = codes.iter().enumerate().map(row(SEGMENT_CODE_READ));
+        let own = match self.writes {
+            Writes::Fine => SEGMENT_FINE_READ,
+            Writes::Codes | Writes::Words => SEGMENT_CODE_READ,
+        };
+        let picture = codes.iter().enumerate().map(row(own));
+        let coarse = coarse.iter().enumerate().map(row(SEGMENT_CODE_READ));
         let words = text.iter().enumerate().map(row(SEGMENT_SOURCE));
-        let rows: Vec<Row> = picture.chain(words).collect();
+        let rows: Vec<Row> = picture.chain(coarse).chain(words).collect();
         self.decoder.tell_codes(&rows, codes.len())
     }
 }

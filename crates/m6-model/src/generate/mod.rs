@@ -7,6 +7,7 @@
 mod beam;
 mod decoder;
 mod draw;
+mod draw_options;
 mod greedy;
 mod options;
 mod pick;
@@ -14,7 +15,8 @@ mod score;
 #[cfg(test)]
 mod tests;
 
-pub use draw::{DrawMethod, DrawOptions, DrawPrompt, Drawn, draw};
+pub use draw::{Drawn, draw};
+pub use draw_options::{DrawMethod, DrawOptions, DrawPrompt};
 pub use options::GenerateOptions;
 pub use score::{score_target, score_targets};
 

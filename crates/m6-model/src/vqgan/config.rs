@@ -1,5 +1,6 @@
 //! Shape of a VQGAN. Pure data.
 
+use super::MAX_SIDE;
 use serde::{Deserialize, Serialize};
 
 /// How the codebook follows the vectors it stands for.
@@ -102,7 +103,7 @@ impl VqganConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut out = Vec::new();
         let sizes = [
-            ("image_side", self.image_side, 4096),
+            ("image_side", self.image_side, MAX_SIDE),
             ("ch", self.ch, 4096),
             ("n_res_blocks", self.n_res_blocks, 64),
             ("z_channels", self.z_channels, 1 << 16),

@@ -24,8 +24,11 @@ use quantize::{Quantized, Quantizer};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 
-/// Pictures that are encoded or decoded at once.
+/// Pictures of the own side that are encoded or decoded at once.
 const CHUNK: usize = 32;
+
+/// Longest side of a picture in pixels.
+const MAX_SIDE: usize = 4096;
 
 /// An autoencoder of pictures through a codebook.
 pub struct Vqgan {
@@ -172,18 +175,33 @@ impl Vqgan {
     /// # Errors
     /// [`Error::Input`] when the bytes are no whole number of pictures, or none.
     pub fn encode(&self, pictures: &[u8]) -> Result<Vec<u32>> {
-        let bytes = self.cfg.picture_bytes();
+        self.encode_at(pictures, self.cfg.image_side)
+    }
+
+    /// [`Vqgan::encode`] of pictures of another side in pixels, a multiple of [`VqganConfig::factor`]: `(side / factor)^2` codes a
+    /// picture, of the same codebook. The network is made of convolutions, and of attention between all places there are (ours; the
+    /// finer codes of super-resolution).
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a side that is no such multiple or above 4096, and as [`Vqgan::encode`].
+    pub fn encode_at(&self, pictures: &[u8], side: usize) -> Result<Vec<u32>> {
+        let factor = self.cfg.factor();
+        if side == 0 || side > MAX_SIDE || !side.is_multiple_of(factor) {
+            return Err(Error::Input(format!(
+                "pictures of {side} pixels a side; a code stands for {factor} pixels, so a side must be a multiple of that and at most {MAX_SIDE}"
+            )));
+        }
+        let bytes = 3 * side * side;
         if pictures.is_empty() || !pictures.len().is_multiple_of(bytes) {
             return Err(Error::Input(format!(
                 "{} bytes are no whole number of pictures of {bytes} (3 x {side} x {side})",
                 pictures.len(),
-                side = self.cfg.image_side
             )));
         }
         let mut codes = Vec::new();
-        for chunk in pictures.chunks(CHUNK * bytes) {
+        for chunk in pictures.chunks(self.n_at_once(side / factor) * bytes) {
             let found = m6_nn::no_grad(|| {
-                let rows = self.vectors(&to_tensor(chunk, self.cfg.image_side)?)?;
+                let rows = self.vectors(&to_tensor(chunk, side)?)?;
                 self.quantizer.codes(&rows)
             })?;
             codes.extend(found);
@@ -196,7 +214,21 @@ impl Vqgan {
     /// # Errors
     /// [`Error::Input`] when the codes are no whole number of pictures, or one is beyond the codebook.
     pub fn decode(&self, codes: &[u32]) -> Result<Vec<u8>> {
-        let n_codes = self.cfg.n_codes();
+        self.decode_at(codes, self.cfg.code_grid())
+    }
+
+    /// [`Vqgan::decode`] of pictures of another number of codes per side, `grid`: `grid * factor` pixels a side.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a grid of no codes or of more than 4096 pixels, and as [`Vqgan::decode`].
+    pub fn decode_at(&self, codes: &[u32], grid: usize) -> Result<Vec<u8>> {
+        if grid == 0 || grid > MAX_SIDE / self.cfg.factor() {
+            return Err(Error::Input(format!(
+                "a picture of {grid} x {grid} codes; a side must have at least one and at most {MAX_SIDE} pixels, {} a code",
+                self.cfg.factor()
+            )));
+        }
+        let n_codes = grid * grid;
         if codes.is_empty() || !codes.len().is_multiple_of(n_codes) {
             return Err(Error::Input(format!(
                 "{} codes are no whole number of pictures of {n_codes}",
@@ -212,16 +244,21 @@ impl Vqgan {
                 self.cfg.codebook_size
             )));
         }
-        let mut out = Vec::with_capacity(codes.len() / n_codes * self.cfg.picture_bytes());
-        for chunk in codes.chunks(CHUNK * n_codes) {
+        let bytes = 3 * (grid * self.cfg.factor()).pow(2);
+        let mut out = Vec::with_capacity(codes.len() / n_codes * bytes);
+        for chunk in codes.chunks(self.n_at_once(grid) * n_codes) {
             let rebuilt = m6_nn::no_grad(|| {
                 let rows = self.quantizer.lookup(chunk)?;
-                self.decoder
-                    .out(&self.hidden(&rows, chunk.len() / n_codes)?)
+                self.decoder.out(&self.hidden(&rows, grid)?)
             })?;
             out.extend(to_bytes(&rebuilt)?);
         }
         Ok(out)
+    }
+
+    /// Pictures of `grid` codes a side that are worked on together: as many pixels as [`CHUNK`] pictures of the own side have.
+    fn n_at_once(&self, grid: usize) -> usize {
+        (CHUNK * self.cfg.n_codes() / (grid * grid)).max(1)
     }
 
     /// Vectors before quantising, `[r, d]`, of pictures `[n, 3, side, side]` in [-1, 1].
@@ -230,16 +267,16 @@ impl Vqgan {
         ops::nchw_to_rows(&z)
     }
 
-    /// What the last convolution of the decoder takes for the vectors `[r, d]` of `n` pictures.
-    fn hidden(&self, rows_rd: &Tensor, n: usize) -> m6_nn::Result<Tensor> {
-        let grid = self.cfg.code_grid();
+    /// What the last convolution of the decoder takes for the vectors `[r, d]` of pictures of `grid` codes a side.
+    fn hidden(&self, rows_rd: &Tensor, grid: usize) -> m6_nn::Result<Tensor> {
+        let n = rows_rd.dim(0)? / (grid * grid);
         let z = rows_to_nchw(rows_rd, n, grid, grid)?;
         self.decoder.hidden(&self.post_quant_conv.forward(&z)?)
     }
 
     fn pass(&self, x_nchw: &Tensor) -> m6_nn::Result<Pass> {
         let quantized = self.quantizer.quantize(&self.vectors(x_nchw)?)?;
-        let hidden = self.hidden(&quantized.rows, x_nchw.dim(0)?)?;
+        let hidden = self.hidden(&quantized.rows, self.cfg.code_grid())?;
         Ok(Pass {
             rebuilt: self.decoder.out(&hidden)?,
             hidden,

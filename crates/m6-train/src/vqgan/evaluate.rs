@@ -75,8 +75,9 @@ pub fn rebuild(vqgan: &Vqgan, pictures: &[&[u8]]) -> Result<(Rebuilt, Vec<Vec<u8
     Ok((figures, rebuilt))
 }
 
-/// PSNR, SSIM and mean absolute difference; a picture rebuilt without any error counts as 100 dB.
-fn compare(a: &[u8], b: &[u8], side: usize) -> [f64; 3] {
+/// PSNR in dB, SSIM and mean absolute difference in levels of two pictures of this side (3 x side x side bytes, channels first); equal ones
+/// count as 100 dB, bytes that are no such pictures as NaN.
+pub fn compare(a: &[u8], b: &[u8], side: usize) -> [f64; 3] {
     let picture = |bytes: &[u8]| Rgb8::from_chw(side, side, bytes).ok();
     let (Some(x), Some(y)) = (picture(a), picture(b)) else {
         return [f64::NAN; 3];

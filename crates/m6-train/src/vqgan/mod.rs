@@ -8,7 +8,7 @@ mod step;
 
 pub use checkpoint::{LoadedVqgan, export_vqgan, load_vqgan};
 pub use config::AdversaryConfig;
-pub use evaluate::{Rebuilt, rebuild};
+pub use evaluate::{Rebuilt, compare, rebuild};
 pub use perceptual::{LoadedPerceptual, load_perceptual};
 pub use step::{VqganOutcome, VqganTrainer};
 

@@ -1,6 +1,9 @@
 //! `m6 generate image`: pictures from words.
 
 use super::common as shared;
+use super::enlarge;
+use super::gallery::{Card, Gallery};
+use super::refine::{FineJob, Refiner};
 use super::rerank::Rerank;
 use super::vqgan;
 use crate::cli::{Common, DrawArgs, DrawHow};
@@ -146,24 +149,24 @@ impl Studio {
 /// Runs the verb.
 pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     shared::check_out(&args.out.out, args.out.overwrite)?;
+    if !args.enlarge.is_empty() {
+        return enlarge::run(args, common, terminal);
+    }
     let studio = Studio::open(&args.model, args.vqgan.as_deref(), terminal)?;
     let texts = texts(args)?;
-    let given = given(args, &studio)?;
+    let given = given(args, &studio, 1)?;
     let prompts = prompts(&texts, &given, &studio.model.model, &studio.model.tokenizer)?;
     let options = options(&args.how);
     let rerank = Rerank::of(&args.how, &studio.model)?;
+    let refiner = Refiner::wanted(args, &studio, terminal)?;
     if common.dry_run {
         let n = prompts.len() * args.n;
         terminal.say(&format!("would draw {n} picture(s)"));
         return Ok(());
     }
     let seed = common.seed.unwrap_or(1);
-    let commit = match args.out.overwrite {
-        true => DirCommit::begin_replacing(&args.out.out),
-        false => DirCommit::begin(&args.out.out),
-    };
-    let commit = commit.or_usage()?;
-    let mut frames = Frames::new(args.progress_images, &studio, &commit);
+    let gallery = Gallery::begin(&args.out)?;
+    let mut frames = Frames::new(args.progress_images, &studio, gallery.commit());
     let pictures = studio.draw(
         &prompts,
         args.n,
@@ -174,69 +177,70 @@ pub fn run(args: &DrawArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         &mut |i, codes| frames.add(i, codes),
     )?;
     frames.verdict()?;
-    let settings = json!({"options": options, "model": studio.model.path, "rerank": rerank.name()});
-    let mut cells = Vec::new();
-    let mut lines = Vec::new();
+    let mut settings =
+        json!({"options": options, "model": studio.model.path, "rerank": rerank.name()});
+    let mut cards: Vec<Card> = Vec::new();
     for (i, picture) in pictures.iter().enumerate() {
         let text = &texts[picture.prompt];
-        let image = Rgb8::from_chw(studio.side(), studio.side(), &picture.pixels).or_usage()?;
         let file = format!("{:04}-{}.png", picture.prompt, i % args.n.max(1));
-        let seed = picture.seed.to_string();
-        let about = [
-            ("Prompt", text.as_str()),
-            ("Seed", &seed),
-            ("Settings", &settings.to_string()),
-            ("Software", concat!("m6 ", env!("CARGO_PKG_VERSION"))),
-        ];
-        shared::put(
-            &commit,
-            &file,
-            &m6_image::encode_png(&image, &about).or_usage()?,
-        )?;
-        cells.push(image);
-        lines.push(json!({
-            "prompt": text, "file": file, "seed": picture.seed, "logprob": picture.drawn.logprob,
-            "rerank": picture.rerank, "codes": picture.drawn.codes,
-        }));
+        cards.push(Card {
+            image: Rgb8::from_chw(studio.side(), studio.side(), &picture.pixels).or_usage()?,
+            seed: picture.seed,
+            line: json!({
+                "prompt": text, "file": file, "seed": picture.seed, "logprob": picture.drawn.logprob,
+                "rerank": picture.rerank, "codes": picture.drawn.codes,
+            }),
+            prompt: text.clone(),
+            file,
+        });
     }
-    let columns = if args.n > 1 {
-        args.n
-    } else {
-        cells.len().isqrt().max(4)
+    if let Some(refiner) = &refiner {
+        settings["fine"] = refiner.settings();
+        refine(refiner, args, &texts, &pictures, &mut cards)?;
+    }
+    gallery.finish(cards, &settings, args.n, terminal)
+}
+
+/// Draws every picture's finer codes and puts the larger picture in its place.
+fn refine(
+    refiner: &Refiner<'_>,
+    args: &DrawArgs,
+    texts: &[String],
+    pictures: &[Picture],
+    cards: &mut [Card],
+) -> Result<()> {
+    let given = given(args, refiner.studio(), refiner.times())?;
+    let loaded = &refiner.studio().model;
+    let prompts = prompts(texts, &given, &loaded.model, &loaded.tokenizer)?;
+    let job = |picture: &Picture| FineJob {
+        prompt: DrawPrompt {
+            coarse: picture.drawn.codes.clone(),
+            ..prompts[picture.prompt].prompt.clone()
+        },
+        seed: picture.seed,
     };
-    let grid = m6_image::grid(&cells, columns.min(16), 2);
-    shared::put(
-        &commit,
-        "grid.png",
-        &m6_image::encode_png(&grid, &[]).or_usage()?,
-    )?;
-    let jsonl: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    shared::put(&commit, "pictures.jsonl", jsonl.as_bytes())?;
-    commit.commit().or_usage()?;
-    for line in &mut lines {
-        if terminal.json() {
-            line.as_object_mut().map(|line| line.remove("codes"));
-            terminal.object(line);
-        } else {
-            let file = line["file"].as_str().unwrap_or_default();
-            let path = args.out.out.join(file);
-            terminal.data(&format!(
-                "{}  {}\n",
-                path.display(),
-                line["prompt"].as_str().unwrap_or_default()
-            ));
-        }
+    let jobs: Vec<FineJob> = pictures.iter().map(job).collect();
+    for (card, (drawn, image)) in cards.iter_mut().zip(refiner.draw(&jobs)?) {
+        card.image = image;
+        card.line["fine_logprob"] = drawn.logprob.into();
+        card.line["fine_codes"] = drawn.codes.into();
     }
     Ok(())
 }
 
-fn texts(args: &DrawArgs) -> Result<Vec<String>> {
+/// The prompts of the command line, possibly none.
+pub fn all_texts(args: &DrawArgs) -> Result<Vec<String>> {
     let mut texts = args.prompt.clone();
     if let Some(path) = &args.prompts {
         for line in shared::lines(path)? {
             texts.push(line?);
         }
     }
+    Ok(texts)
+}
+
+fn texts(args: &DrawArgs) -> Result<Vec<String>> {
+    let texts = all_texts(args)?;
     match texts.is_empty() {
         false => Ok(texts),
         true => {
@@ -273,6 +277,7 @@ pub fn prompts(
             prompt: DrawPrompt {
                 text: ids,
                 given: given.to_vec(),
+                ..DrawPrompt::default()
             },
         })
     };
@@ -293,10 +298,11 @@ pub fn options(how: &DrawHow) -> DrawOptions {
     }
 }
 
-/// Codes that the command line gives: what lies outside the mask of a picture, or its upper rows.
-fn given(args: &DrawArgs, studio: &Studio) -> Result<Vec<Option<u32>>> {
+/// Codes that the command line gives, of pictures of so many times the VQGAN's side: what lies outside the mask of a picture, or its upper
+/// rows.
+fn given(args: &DrawArgs, studio: &Studio, times: usize) -> Result<Vec<Option<u32>>> {
     let config = studio.vqgan.vqgan.config();
-    let grid = config.code_grid();
+    let (grid, side) = (config.code_grid() * times, config.image_side * times);
     let (path, keeps): (&PathBuf, Box<dyn Fn(usize) -> bool>) = match (&args.inpaint, &args.prime) {
         (None, None) => return Ok(Vec::new()),
         (Some(path), _) => {
@@ -305,7 +311,7 @@ fn given(args: &DrawArgs, studio: &Studio) -> Result<Vec<Option<u32>>> {
                     "--inpaint needs --mask: a picture, white where to draw anew",
                 ));
             };
-            let drawn = masked(&picture(mask, config.image_side)?, config.image_side, grid);
+            let drawn = masked(&square(&picture(mask)?, side), side, grid);
             if drawn.iter().all(|d| *d) || drawn.iter().all(|d| !d) {
                 let part = if drawn[0] { "all" } else { "none" };
                 return Err(Failure::usage(format!(
@@ -317,36 +323,45 @@ fn given(args: &DrawArgs, studio: &Studio) -> Result<Vec<Option<u32>>> {
             (path, Box::new(move |place| !drawn[place]))
         }
         (None, Some(path)) => {
-            if args.rows == 0 || args.rows >= grid {
+            let n_rows = config.code_grid();
+            if args.rows == 0 || args.rows >= n_rows {
                 return Err(Failure::usage(format!(
-                    "--rows {}: a picture has {grid} rows of codes, of which 1 to {} can be given",
+                    "--rows {}: a picture has {n_rows} rows of codes, of which 1 to {} can be given",
                     args.rows,
-                    grid - 1
+                    n_rows - 1
                 )));
             }
-            let n = args.rows * grid;
+            let n = args.rows * times * grid;
             (path, Box::new(move |place| place < n))
         }
     };
-    let codes = studio
-        .vqgan
-        .vqgan
-        .encode(&picture(path, config.image_side)?)
-        .or_usage()?;
+    let image = picture(path)?;
+    if times > 1 && image.width.min(image.height) < side {
+        return Err(Failure::usage(format!(
+            "{} has {} x {} pixels; --fine keeps its part at {side} x {side}",
+            path.display(),
+            image.width,
+            image.height
+        ))
+        .hint("give a larger picture, or draw without --fine"));
+    }
+    let vqgan = &studio.vqgan.vqgan;
+    let codes = vqgan.encode_at(&square(&image, side), side).or_usage()?;
     let keep = |(place, code): (usize, u32)| keeps(place).then_some(code);
     Ok(codes.into_iter().enumerate().map(keep).collect())
 }
 
-fn picture(path: &Path, side: usize) -> Result<Vec<u8>> {
+/// A picture from a file.
+pub fn picture(path: &Path) -> Result<Rgb8> {
     let bytes = std::fs::read(path)
         .map_err(|e| Failure::usage(format!("cannot read {}: {e}", path.display())))?;
-    let decoded = m6_image::decode(&bytes, &Limits::default())
-        .map_err(|e| Failure::data(format!("{}: {e}", path.display())))?;
-    Ok(m6_image::to_chw(&m6_image::resize_square(
-        &decoded,
-        side,
-        Fit::Stretch,
-    )))
+    m6_image::decode(&bytes, &Limits::default())
+        .map_err(|e| Failure::data(format!("{}: {e}", path.display())))
+}
+
+/// The picture as 3 x side x side bytes.
+fn square(image: &Rgb8, side: usize) -> Vec<u8> {
+    m6_image::to_chw(&m6_image::resize_square(image, side, Fit::Stretch))
 }
 
 /// Codes of which any pixel of the mask is light.

@@ -2,6 +2,7 @@
 
 use super::common as shared;
 use super::draw::{self, Studio};
+use super::enlarge;
 use super::feature_sets::{self, Measure};
 use super::rerank::Rerank;
 use super::retrieval;
@@ -35,6 +36,9 @@ pub struct Case {
 /// Runs the verb.
 pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
     let EvalVerb::Image(args) = verb;
+    if args.enlarge {
+        return enlarge::evaluate(args, common, terminal);
+    }
     if args.retrieval {
         return retrieval::run(args, common, terminal);
     }
@@ -46,7 +50,7 @@ pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> 
         _ => {
             return Err(
                 Failure::usage("nothing to measure, or nothing to measure by").hint(
-                    "--model DIR --world, --model DIR --prompts FILE --retrieval, or --measure DIR with --prompts FILE or --real DIR",
+                    "--model DIR --world, --model DIR --prompts FILE --retrieval, --model DIR --enlarge, or --measure DIR with --prompts FILE or --real DIR",
                 ),
             );
         }

@@ -3,7 +3,7 @@
 use super::common as shared;
 use crate::cli::{Common, PrepareArgs};
 use crate::config::{self, RunConfig};
-use crate::error::{Failure, OrFail, Result};
+use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use m6_text::Tokenizer;
 use m6_text::train::WordPieceTrainer;
@@ -98,12 +98,15 @@ pub fn prepare(
         path => Some(super::vqgan::load(Path::new(path), terminal)?),
     };
     let side = config.data.image_side;
-    let encode = |pixels: &[u8]| super::vqgan::codes(vqgan.as_ref(), pixels, side);
+    let encode =
+        |pixels: &[u8], times: usize| super::vqgan::codes(vqgan.as_ref(), pixels, side, times);
     let coder = match &vqgan {
         Some(loaded) => Some(m6_data::PictureCoder {
             id: super::vqgan::identity(loaded)?,
             codebook_size: loaded.vqgan.config().codebook_size,
             grid: loaded.vqgan.config().code_grid(),
+            side: loaded.vqgan.config().image_side,
+            fine: config.data.codes.fine,
             files: m6_train::vqgan::export_vqgan(&loaded.vqgan).or_data()?,
             encode: &encode,
         }),
@@ -122,8 +125,14 @@ pub fn prepare(
                 &format!("{} {} records, {} quarantined", p.source, p.records, p.bad),
             );
         },
-    )
-    .or_data()?;
+    );
+    let summary = summary.map_err(|error| {
+        let code = match error {
+            m6_data::Error::Config(_) => Code::Usage,
+            _ => Code::Data,
+        };
+        Err::<(), _>(error).or_fail(code).expect_err("it is one")
+    })?;
     bar.finish();
     terminal.say(&format!("prepared data in {}", out.display()));
     Ok(summary)

@@ -104,6 +104,7 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
             codebook_size: codes.codebook_size,
             grid: codes.grid,
             joint: config.model.codes.joint,
+            fine: codes.fine,
         };
     }
     tell_prepared(config, &manifest.config, terminal);

@@ -156,16 +156,17 @@ pub fn identity(loaded: &LoadedVqgan) -> Result<String> {
     Ok(m6_store::hash::hash_bytes(&weights))
 }
 
-/// Codes of pictures of `side` pixels, scaled to the model's side first.
+/// Codes of pictures of `side` pixels, scaled to so many times the model's side first.
 pub fn codes(
     loaded: Option<&LoadedVqgan>,
     pixels: &[u8],
     side: usize,
+    times: usize,
 ) -> std::result::Result<Vec<u16>, String> {
     let Some(vqgan) = loaded.map(|loaded| &loaded.vqgan) else {
         return Err("there is no VQGAN".into());
     };
-    let own = vqgan.config().image_side;
+    let own = vqgan.config().image_side * times;
     let scaled: Vec<u8>;
     let pixels = if own == side {
         pixels
@@ -180,7 +181,7 @@ pub fn codes(
             .concat();
         &scaled
     };
-    let codes = vqgan.encode(pixels).map_err(|e| e.to_string())?;
+    let codes = vqgan.encode_at(pixels, own).map_err(|e| e.to_string())?;
     // A codebook has at most 2^16 entries, checked when it is loaded.
     Ok(codes.into_iter().map(|code| code as u16).collect())
 }

@@ -99,7 +99,7 @@ fn prompts(args: &BenchDrawArgs, seed: u64) -> Vec<DrawPrompt> {
         text: (0..args.words)
             .map(|_| stream.below(VOCAB_SIZE as u64) as u32)
             .collect(),
-        given: Vec::new(),
+        ..DrawPrompt::default()
     };
     (0..args.batch).map(&mut prompt).collect()
 }

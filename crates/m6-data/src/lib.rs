@@ -27,8 +27,8 @@ pub mod tasks;
 mod testing;
 
 pub use batch::{
-    Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
-    SEGMENT_TARGET,
+    Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE,
+    SEGMENT_POOL_PICTURE, SEGMENT_POOL_TEXT, SEGMENT_SOURCE, SEGMENT_TARGET, SEGMENT_VERDICT,
 };
 pub use config::{
     CodesConfig, DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit,

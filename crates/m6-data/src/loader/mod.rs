@@ -6,7 +6,7 @@
 mod pictures;
 mod shard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use m6_store::rng::Key;
@@ -102,6 +102,7 @@ pub struct Loader {
     options: TaskOptions,
     flip: bool,
     split: Split,
+    left_out: BTreeSet<String>,
 }
 
 impl Loader {
@@ -145,6 +146,12 @@ impl Loader {
             layout,
             flip: config.flip && split == Split::Train,
             split,
+            left_out: config
+                .tasks
+                .iter()
+                .filter(|(_, weight)| **weight == 0.0)
+                .map(|(name, _)| name.clone())
+                .collect(),
         })
     }
 
@@ -217,8 +224,9 @@ impl Loader {
         let mut out = Vec::new();
         for part in shard.row(row)? {
             let key = self.example_key(row, &part);
+            let peers = shard.peers(row.held_out);
             let example = shard.with_entry(part.record, |entry| {
-                task.example(entry, &part.item, &self.layout, &self.options, key)
+                task.example_among(entry, &peers, &part.item, &self.layout, &self.options, key)
             })?;
             out.push((part, example));
         }
@@ -270,18 +278,23 @@ impl Loader {
         for row in rows {
             for (_, example) in self.examples(row)? {
                 let prefix = example.images.len() * self.layout.n_patches + example.source.len();
-                stats.add(
-                    prefix,
-                    example.targets.iter().map(|target| target.len() + 1),
-                );
+                let answers = usize::from(example.ask != tasks::Ask::Write);
+                let targets = example.targets.iter().map(|target| target.len() + 1);
+                stats.add(prefix, targets.chain(std::iter::repeat_n(1, answers)));
             }
         }
         Ok(stats)
     }
 
-    /// Up to `max` held-out rows of a task, in turn from every source that has some, always the same ones.
+    /// Whether the configuration of the loader gives a task no weight.
+    pub fn leaves_out(&self, task: &str) -> bool {
+        self.left_out.contains(task)
+    }
+
+    /// Up to `max` held-out rows of a task, in turn from every source that has some, always the same ones; none of a task that is left
+    /// out.
     pub fn held_out_rows(&self, task: &str, max: usize) -> Vec<RowRef> {
-        let Some(task) = tasks::index(task) else {
+        let Some(task) = tasks::index(task).filter(|_| !self.leaves_out(task)) else {
             return Vec::new();
         };
         let most = self

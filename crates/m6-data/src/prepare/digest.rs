@@ -1,11 +1,10 @@
 //! One record to token ids and pixels; the part that runs in parallel.
 
-use m6_image::{Limits, Rgb8, decode, resize_square, to_chw};
 use m6_store::hash::hash64;
 use m6_text::Tokenizer;
 
 use crate::config::{DataConfig, SourceConfig};
-use crate::record::{BadRecord, Picture, Record};
+use crate::record::{BadRecord, Record};
 
 /// What a record came to.
 pub(super) enum Digest {
@@ -97,7 +96,7 @@ pub(super) fn digest(
     let mut images = Vec::new();
     let mut bad_pictures = Vec::new();
     for picture in record.images.iter().take(config.max_images) {
-        match pixels(picture, config) {
+        match picture.square(config.image_side, config.fit.into(), config.max_pixels) {
             Ok(image) => images.push(image),
             Err((reason, detail)) => {
                 bad_pictures.push(BadRecord::new(
@@ -131,26 +130,6 @@ pub(super) fn digest(
 pub(super) fn is_held_out(id: &str, share: f64) -> bool {
     let unit = (hash64(id.as_bytes()) >> 11) as f64 / (1u64 << 53) as f64;
     unit < share
-}
-
-/// Pixels at `image_side`, channels first, or the reason word and the detail.
-fn pixels(picture: &Picture, config: &DataConfig) -> Result<Vec<u8>, (&'static str, String)> {
-    let limits = Limits {
-        max_pixels: config.max_pixels,
-        ..Limits::default()
-    };
-    let decoded: Rgb8 = match picture {
-        Picture::Raw(image) => image.clone(),
-        Picture::Drawn(world, split, index) => world.picture(*split, *index).image,
-        Picture::Absent(name) => {
-            return Err(("missing_picture", format!("there is no picture `{name}`")));
-        }
-        Picture::Encoded(_) | Picture::Mapped(..) => {
-            decode(picture.bytes(), &limits).map_err(|error| ("picture", error.to_string()))?
-        }
-    };
-    let square = resize_square(&decoded, config.image_side, config.fit.into());
-    Ok(to_chw(&square))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::config::{TaskOptions, options_problems};
+use crate::config::{SourceConfig, TaskOptions, options_problems};
 use crate::error::{Error, Result, hint};
 use crate::manifest::{Manifest, SPLITS};
 use crate::mixture::furthest_behind;
@@ -127,6 +127,13 @@ impl Loader {
             weights.push(if shard.can_draw() { *weight } else { 0.0 });
             shards.push(shard);
         }
+        let left_out = tasks::NAMES.iter().filter(|name| {
+            let of = |source: &SourceConfig| source.task_weights().get(**name).copied();
+            let mut prepared = manifest.config.sources.iter().filter_map(of);
+            let own = config.tasks.get(**name);
+            prepared.all(|weight| *own.unwrap_or(&weight) == 0.0)
+        });
+        let left_out = left_out.map(|name| (*name).to_string()).collect();
         if weights.iter().sum::<f64>() <= 0.0 && split == Split::Train {
             return Err(Error::NoRows {
                 path: dir.to_path_buf(),
@@ -146,12 +153,7 @@ impl Loader {
             layout,
             flip: config.flip && split == Split::Train,
             split,
-            left_out: config
-                .tasks
-                .iter()
-                .filter(|(_, weight)| **weight == 0.0)
-                .map(|(name, _)| name.clone())
-                .collect(),
+            left_out,
         })
     }
 
@@ -286,7 +288,7 @@ impl Loader {
         Ok(stats)
     }
 
-    /// Whether the configuration of the loader gives a task no weight.
+    /// Whether no source gives a task weight, or none was prepared for it.
     pub fn leaves_out(&self, task: &str) -> bool {
         self.left_out.contains(task)
     }

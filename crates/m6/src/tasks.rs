@@ -13,7 +13,7 @@ pub struct FinetuneTask {
 }
 
 /// The tasks, in the order of the paper's section 4.
-pub const TASKS: [FinetuneTask; 7] = [
+pub static TASKS: [FinetuneTask; 7] = [
     FinetuneTask {
         name: "caption",
         trains: &[("image_to_text", 1.0)],

@@ -39,7 +39,7 @@ fn pairs() -> &'static Path {
         let mut args = vec!["prepare", "m6-nano", "--out", text(&path), "-q", "--json"];
         args.extend(sets(&SMALL));
         args.extend(sets(&[
-            &vocabulary,
+            vocabulary.as_str(),
             "data.sources.world.held_out=0.2",
             "data.sources.world.tasks={ match = 1.0, retrieval = 1.0 }",
         ]));

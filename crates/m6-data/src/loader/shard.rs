@@ -216,7 +216,7 @@ impl Peers for ShardPeers<'_> {
         let row = self.shard.entry_row(record);
         if row.is_ok_and(|row| row.held_out == self.held_out) {
             // A damaged peer is passed over here and reported where its own example is made.
-            let _ = self.shard.with_entry(record, |entry| f(entry));
+            let _ = self.shard.with_entry(record, f);
         }
     }
 }

@@ -227,12 +227,8 @@ fn report(n: usize, scores: Map<String, Value>, shuffled: Map<String, Value>, te
         }));
         return;
     }
-    terminal.data(&format!(
-        "{:26} {:>8} {:>8}\n",
-        format!("{n} pairs"),
-        "",
-        "shuffled"
-    ));
+    let title = format!("{n} pairs");
+    terminal.data(&format!("{title:26} {:>8} {:>8}\n", "", "shuffled"));
     for (name, value) in &scores {
         let shown = |value: Option<&Value>| {
             value

@@ -220,7 +220,7 @@ impl<'a> Pool<'a> {
     fn rerank(
         &self,
         way: Way,
-        rankings: &mut Rankings,
+        rankings: &mut [Vec<usize>],
         judged: &[Item],
         judge: &LoadedModel,
         args: &EvalRetrievalArgs,
@@ -260,7 +260,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Lines of truth and of rankings, at most `most` ids each; the record `shift` further on counts as the right one.
-    fn lines(&self, way: Way, rankings: &Rankings, shift: usize, most: usize) -> [String; 2] {
+    fn lines(&self, way: Way, rankings: &[Vec<usize>], shift: usize, most: usize) -> [String; 2] {
         let n = self.items.len();
         let texts_of = |record: usize| -> Vec<String> {
             let texts = self.texts.iter().enumerate();

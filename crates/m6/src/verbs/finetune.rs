@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug, Clone)]
 pub struct FinetuneArgs {
     /// What to learn.
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(tasks::TASKS.map(|task| task.name)))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(tasks::TASKS.iter().map(|task| task.name)))]
     pub task: String,
     /// Preset name or TOML file; where it is silent about the model, that of --from is taken, and about the training, defaults of the task.
     pub config: String,

@@ -48,7 +48,7 @@ fn check_resume(model: &ModelConfig, config: &TrainConfig) {
     let dir = tempfile::tempdir().unwrap();
     let from = pretrained(dir.path());
     let (whole, halves) = (dir.path().join("whole"), dir.path().join("halves"));
-    let mut run = |dir: &Path, resume, stop: &mut Stop| {
+    let run = |dir: &Path, resume, stop: &mut Stop| {
         fixture::run_model(model, Some(&from), dir, config, resume, stop).unwrap()
     };
     run(&whole, false, &mut Stop::after(99));

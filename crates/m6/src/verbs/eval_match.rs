@@ -6,6 +6,7 @@ use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
+use clap::builder::TypedValueParser;
 use m6_eval::Measured;
 use m6_model::MatchPair;
 use m6_store::rng::Key;

@@ -7,6 +7,7 @@ use crate::cli::Common;
 use crate::error::{OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
+use clap::builder::TypedValueParser;
 use m6_model::MatchPair;
 use m6_train::LoadedModel;
 use serde_json::{Map, Value, json};

@@ -36,8 +36,11 @@ fn with_lora() -> ModelConfig {
 }
 
 fn tensors(file: &Path) -> BTreeMap<String, Vec<u8>> {
-    let bytes = std::fs::read(file).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    named(&std::fs::read(file).unwrap())
+}
+
+fn named(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
     file.iter()
         .map(|(name, view)| (name.to_owned(), view.data().to_vec()))
         .collect()
@@ -405,20 +408,14 @@ fn a_finetuning_may_begin_from_one_with_adapters() {
     fixture::run_model(&with_lora(), None, &first, &config, false, &mut Silent).unwrap();
     let plain = fixture::model_config(0.0);
     let still = TrainConfig {
-        steps: 1,
-        warmup_steps: 0,
-        lr: 1e-30,
-        weight_decay: 0.0,
+        freeze: vec!["embed".into(), "patches".into(), "blocks".into()],
         ..small_train()
     };
     fixture::run_model(&plain, Some(&first), &second, &still, false, &mut Silent).unwrap();
-    let bytes = |run| {
-        load_model(run)
-            .unwrap()
-            .model
-            .params()
-            .to_safetensors()
-            .unwrap()
-    };
-    assert!(bytes(&first) == bytes(&second));
+    let merged = load_model(&first).unwrap().model;
+    let began = named(&merged.params().to_safetensors().unwrap());
+    let ended = tensors(&checkpoint(&second, 8).join("model.safetensors"));
+    for (name, bytes) in &began {
+        assert_eq!(ended[name] == *bytes, !name.starts_with("norm."), "{name}");
+    }
 }

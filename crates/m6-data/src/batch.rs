@@ -1,6 +1,6 @@
 //! From examples to plain arrays: samples one after the other, no padding, masks as ranges.
 
-use crate::tasks::{Example, Layout};
+use crate::tasks::{Ask, Example, Layout};
 
 /// Token of a position that holds a patch; no word has this id.
 pub const NO_TOKEN: u32 = u32::MAX;
@@ -19,6 +19,12 @@ pub const SEGMENT_CODE_WRITTEN: u32 = 4;
 pub const SEGMENT_FINE_READ: u32 = 5;
 /// Segment of finer image codes that are written.
 pub const SEGMENT_FINE_WRITTEN: u32 = 6;
+/// Segment of the position that tells whether pictures and source belong together.
+pub const SEGMENT_VERDICT: u32 = 7;
+/// Segment of the position behind pictures alone whose state is their vector.
+pub const SEGMENT_POOL_PICTURE: u32 = 8;
+/// The same behind a source alone.
+pub const SEGMENT_POOL_TEXT: u32 = 9;
 
 /// Plain arrays that a training step reads; `n` positions of all rows in one line.
 ///
@@ -32,7 +38,8 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// Position inside its own text, or index of the patch inside its picture, `[n]`.
     pub positions: Vec<u32>,
-    /// 0 picture, 1 source, 2 target, 3 code read, 4 code written, 5 finer code read, 6 finer code written, `[n]`.
+    /// 0 picture, 1 source, 2 target, 3 code read, 4 code written, 5 finer code read, 6 finer code written, 7 verdict, 8 and 9 vectors of
+    /// pictures and text, `[n]`.
     pub segments: Vec<u32>,
     /// Ranges `[from, to)` of the prefixes, one a sample, possibly empty.
     pub prefixes: Vec<[u32; 2]>,
@@ -44,7 +51,7 @@ pub struct Batch {
     pub picture_at: Vec<u32>,
     /// Positions whose next word is learned, `[m]`, ascending.
     pub loss_at: Vec<u32>,
-    /// The words to learn, `[m]`.
+    /// The words to learn, or codes, verdicts (0 or 1) and groups where those are asked for, `[m]`.
     pub labels: Vec<u32>,
     /// Task of each label, `[m]`.
     pub tasks: Vec<u8>,
@@ -72,6 +79,18 @@ impl Batch {
             let patches = std::iter::repeat_n(NO_TOKEN, layout.n_patches);
             self.words(patches, SEGMENT_PICTURE);
         }
+        if let Ask::Pair(group) = example.ask {
+            // The text is a sample of its own: it does not see the pictures.
+            self.prefixes.push([from, self.tokens.len() as u32]);
+            self.answer(SEGMENT_POOL_PICTURE, group, layout);
+            let from = self.tokens.len() as u32;
+            self.words(example.source.iter().copied(), SEGMENT_SOURCE);
+            self.prefixes.push([from, self.tokens.len() as u32]);
+            self.answer(SEGMENT_POOL_TEXT, group, layout);
+            self.tasks.resize(self.labels.len(), task);
+            self.sources.resize(self.labels.len(), source);
+            return;
+        }
         let first_code = self.tokens.len() as u32;
         self.words(example.codes.iter().copied(), SEGMENT_CODE_READ);
         self.words(example.fine.iter().copied(), SEGMENT_FINE_READ);
@@ -83,6 +102,9 @@ impl Batch {
         }
         self.written(&example.drawn, SEGMENT_CODE_WRITTEN, prefix, layout);
         self.written(&example.refined, SEGMENT_FINE_WRITTEN, prefix, layout);
+        if let Ask::Verdict(together) = example.ask {
+            self.answer(SEGMENT_VERDICT, u32::from(together), layout);
+        }
         for target in &example.targets {
             let from = self.tokens.len() as u32;
             let input = std::iter::once(layout.special.cls).chain(target.iter().copied());
@@ -110,6 +132,16 @@ impl Batch {
         self.targets.push([prefix, from, to]);
         self.loss_at.extend(from..to);
         self.labels.extend_from_slice(codes);
+    }
+
+    /// One position behind the last prefix, which answers with a label.
+    fn answer(&mut self, segment: u32, label: u32, layout: &Layout) {
+        let from = self.tokens.len() as u32;
+        self.words(std::iter::once(layout.special.cls), segment);
+        let prefix = self.prefixes.len() as u32 - 1;
+        self.targets.push([prefix, from, from + 1]);
+        self.loss_at.push(from);
+        self.labels.push(label);
     }
 
     fn words(&mut self, words: impl Iterator<Item = u32>, segment: u32) {
@@ -161,5 +193,31 @@ mod tests {
         assert_eq!(batch.labels, [40, sep, 20, sep, 30, 31, sep]);
         assert_eq!(batch.tasks, [0, 0, 2, 2, 2, 2, 2]);
         assert_eq!(batch.sources, [3, 3, 1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_verdict_is_one_position_and_a_pair_is_two_samples() {
+        let layout = layout(64, 2);
+        let mut batch = Batch::default();
+        let shown = |ask| Example {
+            images: vec![0],
+            source: vec![10, 11],
+            ask,
+            ..Example::default()
+        };
+        let (verdict, pair) = (shown(Ask::Verdict(true)), shown(Ask::Pair(77)));
+        let pixels = [9u8; 12];
+        batch.push(&verdict, [&pixels[..]], &layout, 8, 0);
+        batch.push(&pair, [&pixels[..]], &layout, 9, 0);
+        let n_positions = verdict.n_positions(4) + pair.n_positions(4);
+        assert_eq!(batch.n_positions(), n_positions);
+        let segments = [0, 0, 0, 0, 1, 1, 5, 0, 0, 0, 0, 6, 1, 1, 7];
+        assert_eq!(batch.segments, segments);
+        assert_eq!(batch.prefixes, [[0, 6], [7, 11], [12, 14]]);
+        assert_eq!(batch.targets, [[0, 6, 7], [1, 11, 12], [2, 14, 15]]);
+        assert_eq!(batch.loss_at, [6, 11, 14]);
+        assert_eq!(batch.labels, [1, 77, 77]);
+        assert_eq!(batch.tasks, [8, 9, 9]);
+        assert_eq!(batch.tokens[6], layout.special.cls);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use m6_image::Rgb8;
+use m6_image::{Fit, Limits, Rgb8, decode, resize_square, to_chw};
 use m6_store::mmap::Mmap;
 use m6_world::{Split, World};
 
@@ -31,6 +31,44 @@ impl Picture {
             Picture::Mapped(map, range) => map.get(range.clone()).unwrap_or_default(),
             Picture::Raw(_) | Picture::Drawn(..) | Picture::Absent(_) => &[],
         }
+    }
+}
+
+impl Picture {
+    /// Pixels of a square of `side` pixels, `3 * side * side` bytes, channels first; a file of more than `max_pixels` is refused before it
+    /// is decoded.
+    ///
+    /// # Errors
+    /// The reason as one word and in full: the picture is not there, or cannot be decoded.
+    pub fn square(
+        &self,
+        side: usize,
+        fit: Fit,
+        max_pixels: u64,
+    ) -> Result<Vec<u8>, (&'static str, String)> {
+        let image = self.decoded(max_pixels)?;
+        Ok(to_chw(&resize_square(&image, side, fit)))
+    }
+
+    /// The picture at its own size.
+    ///
+    /// # Errors
+    /// As [`Picture::square`].
+    pub fn decoded(&self, max_pixels: u64) -> Result<Rgb8, (&'static str, String)> {
+        let limits = Limits {
+            max_pixels,
+            ..Limits::default()
+        };
+        Ok(match self {
+            Picture::Raw(image) => image.clone(),
+            Picture::Drawn(world, split, index) => world.picture(*split, *index).image,
+            Picture::Absent(name) => {
+                return Err(("missing_picture", format!("there is no picture `{name}`")));
+            }
+            Picture::Encoded(_) | Picture::Mapped(..) => {
+                decode(self.bytes(), &limits).map_err(|error| ("picture", error.to_string()))?
+            }
+        })
     }
 }
 

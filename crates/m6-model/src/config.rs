@@ -1,9 +1,13 @@
 //! What a model is: sizes, patch network, experts. Pure data; nothing here allocates a tensor.
 
 mod codes;
+mod heads;
+mod lora;
 mod patches;
 
 pub use codes::CodesConfig;
+pub use heads::HeadsConfig;
+pub use lora::{AdapterSite, LoraConfig};
 pub use patches::{PatchConfig, PatchKind, PatchScope};
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +42,12 @@ pub struct ModelConfig {
     /// Image codes; a model without them is written as before there were any.
     #[serde(skip_serializing_if = "CodesConfig::is_none")]
     pub codes: CodesConfig,
+    /// Heads for matching and retrieval; written only where there are some.
+    #[serde(skip_serializing_if = "HeadsConfig::is_none")]
+    pub heads: HeadsConfig,
+    /// Adapters for finetuning; written only where there are some.
+    #[serde(skip_serializing_if = "LoraConfig::is_none")]
+    pub lora: LoraConfig,
 }
 
 impl Default for ModelConfig {
@@ -55,6 +65,8 @@ impl Default for ModelConfig {
             patches: PatchConfig::default(),
             experts: ExpertsConfig::default(),
             codes: CodesConfig::default(),
+            heads: HeadsConfig::default(),
+            lora: LoraConfig::default(),
         }
     }
 }
@@ -191,6 +203,11 @@ impl ModelConfig {
         self.patches.problems(&mut out);
         self.experts.problems(&mut out);
         self.codes.problems(&mut out);
+        self.heads.problems(&mut out);
+        self.lora.problems(self.d_model, &mut out);
+        if !self.lora.is_none() && self.experts.n_experts > 1 {
+            out.push("lora.rank: adapters of experts are not there; set lora.rank = 0".into());
+        }
         out
     }
 }

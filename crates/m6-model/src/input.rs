@@ -23,6 +23,14 @@ pub const SEGMENT_CODE_WRITTEN: u32 = 4;
 pub const SEGMENT_FINE_READ: u32 = 5;
 /// Segment of finer codes that are written, in a target.
 pub const SEGMENT_FINE_WRITTEN: u32 = 6;
+/// Segment of the one position behind picture and text that tells if they belong together (paper section 4.6; the form is ours). Its label
+/// is 1 or 0.
+pub const SEGMENT_VERDICT: u32 = 7;
+/// Segment of the one position behind a picture alone whose state is its vector for retrieval (ours). Its label is any number that
+/// pictures and texts of one record share; the i-th such position and the i-th of [`SEGMENT_POOL_TEXT`] are a pair.
+pub const SEGMENT_POOL_PICTURE: u32 = 8;
+/// The same behind a text alone.
+pub const SEGMENT_POOL_TEXT: u32 = 9;
 
 /// A batch of samples one after another, without padding (paper section 2.2; packing is ours).
 ///
@@ -34,7 +42,8 @@ pub struct ModelInput<'a> {
     /// Position inside its own text, or the index of the patch or code inside its picture, `[n]`. A written code has the place of the
     /// code that comes after it, which it tells.
     pub positions: &'a [u32],
-    /// 0 picture, 1 source text, 2 target text, 3 code read, 4 code written, 5 finer code read, 6 finer code written, `[n]`.
+    /// 0 picture, 1 source text, 2 target text, 3 code read, 4 code written, 5 finer code read, 6 finer code written, 7 verdict, 8 and 9
+    /// vectors of picture and text, `[n]`.
     pub segments: &'a [u32],
     /// Flat ranges `[from, to)` whose tokens see exactly each other; one per sample, possibly empty.
     pub prefixes: &'a [[u32; 2]],
@@ -46,7 +55,7 @@ pub struct ModelInput<'a> {
     pub picture_at: &'a [u32],
     /// Flat positions whose next word is learned, `[m]`, distinct.
     pub loss_at: &'a [u32],
-    /// The words to learn, or codes at the positions of codes, `[m]`.
+    /// The words to learn, codes at the positions of codes, verdicts at theirs, groups at those of vectors, `[m]`.
     pub labels: &'a [u32],
     /// Weight of each label in the loss, `[m]`; empty means `1 / m` each.
     pub loss_weights: &'a [f32],
@@ -85,6 +94,14 @@ pub(crate) fn is_fine(segment: u32) -> bool {
     matches!(segment, SEGMENT_FINE_READ | SEGMENT_FINE_WRITTEN)
 }
 
+/// Whether a segment is a single position that a head reads; it looks like the first word of a target.
+fn is_answer(segment: u32) -> bool {
+    matches!(
+        segment,
+        SEGMENT_VERDICT | SEGMENT_POOL_PICTURE | SEGMENT_POOL_TEXT
+    )
+}
+
 fn bad<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::Input(what.into()))
 }
@@ -105,7 +122,11 @@ impl ModelInput<'_> {
         }
         let patch_at = self.patch_at(cfg)?;
         let (tokens, positions, patch_positions) = self.ids(cfg)?;
-        let text = |s: &u32| if is_code(*s) { NONE } else { *s };
+        let text = |s: &u32| match *s {
+            s if is_code(s) => NONE,
+            s if is_answer(s) => SEGMENT_TARGET,
+            s => s,
+        };
         let segments: Vec<u32> = self.segments.iter().map(text).collect();
         let spans = Spans::new(n, self.prefixes.to_vec(), self.targets.to_vec())?;
         Ok(Layout {
@@ -172,7 +193,13 @@ impl ModelInput<'_> {
                     tokens[i] = NONE;
                     positions[i] = NONE;
                 }
-                SEGMENT_SOURCE | SEGMENT_TARGET => {
+                segment if is_answer(segment) && !has_head(cfg, segment) => {
+                    return bad(format!(
+                        "segment {segment} at {i}, but the model has no such head; set model.heads.match or model.heads.contrastive"
+                    ));
+                }
+                SEGMENT_SOURCE | SEGMENT_TARGET | SEGMENT_VERDICT | SEGMENT_POOL_PICTURE
+                | SEGMENT_POOL_TEXT => {
                     check_below("token", i, tokens[i], cfg.vocab_size)?;
                     check_below("position", i, position, cfg.max_len)?;
                 }
@@ -197,7 +224,7 @@ impl ModelInput<'_> {
                     };
                     positions[i] = NONE;
                 }
-                other => return bad(format!("segment {other} at {i} is none of 0 to 6")),
+                other => return bad(format!("segment {other} at {i} is none of 0 to 9")),
             }
         }
         Ok((tokens, positions, patches))
@@ -244,6 +271,8 @@ impl ModelInput<'_> {
                 Some(&segment) if is_code(segment) && !cfg.codes.is_none() => {
                     cfg.codes.codebook_size
                 }
+                Some(&SEGMENT_VERDICT) => 2,
+                Some(&(SEGMENT_POOL_PICTURE | SEGMENT_POOL_TEXT)) => continue,
                 _ => cfg.vocab_size,
             };
             check_below("label", i, self.labels[i], most)?;
@@ -253,6 +282,13 @@ impl ModelInput<'_> {
         } else {
             self.loss_weights.to_vec()
         })
+    }
+}
+
+fn has_head(cfg: &ModelConfig, segment: u32) -> bool {
+    match segment {
+        SEGMENT_VERDICT => cfg.heads.matching,
+        _ => cfg.heads.contrastive > 0,
     }
 }
 

@@ -5,6 +5,7 @@
 //! section 2.2). [`generate()`] continues prompts with a cache of keys and values; [`count()`] and [`flops`](flops::flops) answer
 //! questions about a configuration without building it.
 
+mod adapters;
 pub mod clip;
 pub mod config;
 pub mod count;
@@ -13,7 +14,9 @@ pub mod features;
 pub mod flops;
 mod frozen;
 pub mod generate;
+mod heads;
 mod input;
+mod learning;
 mod load;
 mod model;
 mod params;
@@ -23,16 +26,21 @@ mod transformer;
 pub mod vqgan;
 
 pub use clip::{ChineseClip, ClipFiles};
-pub use config::{CodesConfig, ExpertsConfig, ModelConfig, PatchConfig, PatchKind, PatchScope};
+pub use config::{
+    AdapterSite, CodesConfig, ExpertsConfig, HeadsConfig, LoraConfig, ModelConfig, PatchConfig,
+    PatchKind, PatchScope,
+};
 pub use count::{Counts, count};
 pub use error::{Error, Result};
 pub use generate::{
     DrawMethod, DrawOptions, DrawPrompt, Drawn, GenerateOptions, Generated, Prompt, draw, generate,
     score_target, score_targets,
 };
+pub use heads::MatchPair;
 pub use input::{
     ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_READ, SEGMENT_FINE_WRITTEN,
-    SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET,
+    SEGMENT_PICTURE, SEGMENT_POOL_PICTURE, SEGMENT_POOL_TEXT, SEGMENT_SOURCE, SEGMENT_TARGET,
+    SEGMENT_VERDICT,
 };
 pub use model::{ForwardOptions, Model, Output};
 pub use vqgan::{Vqgan, VqganConfig};

@@ -2,11 +2,12 @@
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::input::{ModelInput, is_code};
+use crate::heads::{Heads, Kinds};
+use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
 use crate::spec::{Part, Spec, specs};
-use crate::transformer::{Block, Dropout, Embedding};
+use crate::transformer::{Block, DropPath, Dropout, Embedding, Noise};
 use m6_nn::ops::{self, Act};
 use m6_nn::{Param, Params, Tensor};
 use std::collections::BTreeSet;
@@ -19,6 +20,9 @@ pub struct ForwardOptions {
     pub train: bool,
     /// Key of the dropout masks; the same key gives the same masks.
     pub dropout_key: u64,
+    /// Share of the samples dropped from each branch of the last block, in [0, 1), with `train` alone; block `i` of `n` drops
+    /// `(i + 1) / n` of it. The same key gives the same samples.
+    pub drop_path: f32,
     /// Share of the label's probability spread over all words, in [0, 1); `nll` is never smoothed.
     pub label_smoothing: f32,
     /// Keep only the input of each block and run it again in the backward pass: less memory, bit-equal results.
@@ -43,6 +47,7 @@ pub struct Model {
     pub(crate) blocks: Vec<Block>,
     pub(crate) norm: Norm,
     pub(crate) head: Param,
+    pub(crate) heads: Heads,
 }
 
 impl Model {
@@ -59,10 +64,15 @@ impl Model {
         if cfg.experts.n_experts > 1 {
             return Err(Error::Experts(cfg.experts.n_experts));
         }
-        let params = params::build(cfg, seed)?;
+        Ok(Self::assemble(cfg, params::build(cfg, seed)?)?)
+    }
+
+    /// A model of these parameters, which are those of `cfg`.
+    pub(crate) fn assemble(cfg: &ModelConfig, params: Params) -> m6_nn::Result<Self> {
         let lookup = Lookup {
             params: &params,
             ln_eps: cfg.ln_eps,
+            adapter_scale: cfg.lora.scale(),
         };
         let patches = PatchNet::new(&cfg.patches, &lookup)?;
         let embedding = Embedding::new(cfg, &lookup)?;
@@ -75,6 +85,7 @@ impl Model {
         } else {
             lookup.get("head.weight")?
         };
+        let heads = Heads::new(cfg, &lookup)?;
         Ok(Self {
             cfg: cfg.clone(),
             patches,
@@ -82,6 +93,7 @@ impl Model {
             blocks,
             norm,
             head,
+            heads,
             params,
         })
     }
@@ -121,45 +133,55 @@ impl Model {
         let weights = input.loss_weights(&self.cfg)?;
         let x_md = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
         let x_md = self.norm.forward(&x_md)?;
-        let is_code_at = |i: &usize| is_code(input.segments[input.loss_at[*i] as usize]);
-        let (codes, words): (Vec<usize>, Vec<usize>) =
-            (0..input.labels.len()).partition(is_code_at);
+        let smoothing = options.label_smoothing;
+        let kinds = Kinds::new(input);
         let tables = self.embedding.codes.as_ref();
         let own = tables.and_then(|tables| tables.own.as_ref());
-        let Some(own) = own.filter(|_| !codes.is_empty()) else {
-            let smoothing = options.label_smoothing;
-            // In a joint vocabulary codes follow the words.
-            let mut labels = input.labels.to_vec();
-            codes
+        let mut labels = input.labels.to_vec();
+        let mut words = kinds.words;
+        if own.is_none() {
+            // In a joint vocabulary codes follow the words, and one head tells both.
+            kinds
+                .codes
                 .iter()
                 .for_each(|&i| labels[i] += self.cfg.vocab_size as u32);
+            words.extend(&kinds.codes);
+            words.sort_unstable();
+        }
+        if words.len() == labels.len() {
             let (labels, weights) = (labels.into(), weights.into());
             let (loss, nll) = ops::head_ce(&x_md, &self.head, None, labels, weights, smoothing)?;
             return Ok(Output { loss, nll });
-        };
-        // Words and codes have a head each; the losses of both come back in the order of the labels.
-        let mut nll = vec![0.0; input.labels.len()];
-        let mut loss: Option<Tensor> = None;
-        for (head, rows) in [(&self.head, &words), (&own.head, &codes)] {
-            if rows.is_empty() {
-                continue;
-            }
-            let at: Arc<[u32]> = rows.iter().map(|&i| i as u32).collect();
-            let labels: Arc<[u32]> = rows.iter().map(|&i| input.labels[i]).collect();
-            let shares: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
-            let x = ops::select_rows(&x_md, at)?;
-            let (part, part_nll) =
-                ops::head_ce(&x, head, None, labels, shares, options.label_smoothing)?;
-            for (&i, value) in rows.iter().zip(part_nll) {
-                nll[i] = value;
-            }
-            loss = Some(match loss {
-                Some(loss) => ops::add(&loss, &part)?,
-                None => part,
-            });
         }
+        // Each head tells its own rows; the losses of all come back in the order of the labels.
+        let mut sum = HeadSum {
+            nll: vec![0.0; labels.len()],
+            loss: None,
+        };
+        let told = [
+            (Some(&self.head), &words),
+            (own.map(|own| &own.head), &kinds.codes),
+            (self.heads.matching.as_ref(), &kinds.verdicts),
+        ];
+        for (head, rows) in told {
+            let Some(head) = head.filter(|_| !rows.is_empty()) else {
+                continue;
+            };
+            let labels: Arc<[u32]> = rows.iter().map(|&i| labels[i]).collect();
+            let shares: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
+            let x = ops::select_rows(&x_md, row_ids(rows))?;
+            sum.add(
+                rows,
+                ops::head_ce(&x, head, None, labels, shares, smoothing)?,
+            )?;
+        }
+        if let Some(part) = self.heads.contrast(&x_md, &kinds.pairs, input, &weights)? {
+            let rows = [kinds.pairs.pictures, kinds.pairs.texts].concat();
+            sum.add(&rows, part)?;
+        }
+        let loss = sum.loss;
         let loss = loss.ok_or_else(|| Error::Input("there are no labels".into()))?;
-        Ok(Output { loss, nll })
+        Ok(Output { loss, nll: sum.nll })
     }
 
     /// Vectors after the last norm, `[n, d]`, at every flat position.
@@ -218,7 +240,7 @@ impl Model {
     }
 
     /// Runs every block; the last one keeps only the given rows, when there are some to leave out.
-    fn run_blocks(
+    pub(crate) fn run_blocks(
         &self,
         input: &ModelInput<'_>,
         options: &ForwardOptions,
@@ -237,14 +259,45 @@ impl Model {
         let mut x_nd = self
             .embedding
             .forward(&layout, patches_pd.as_ref(), dropout)?;
+        let path = (options.train && options.drop_path > 0.0)
+            .then(|| DropPath::new(options.drop_path, self.cfg.n_layers, &layout.spans));
+        let noise = Noise {
+            dropout,
+            path: path.map(Arc::new),
+        };
         for (i, block) in self.blocks.iter().enumerate() {
             let keep = keep.as_ref().filter(|_| i + 1 == self.blocks.len());
             x_nd = match options.checkpoint {
-                true => block.forward_checkpointed(&x_nd, &layout.spans, keep, dropout)?,
-                false => block.forward(&x_nd, &layout.spans, keep, dropout)?,
+                true => block.forward_checkpointed(&x_nd, &layout.spans, keep, &noise)?,
+                false => block.forward(&x_nd, &layout.spans, keep, &noise)?,
             };
             after_block(&x_nd);
         }
         Ok(x_nd)
     }
+}
+
+/// The losses of several heads.
+struct HeadSum {
+    nll: Vec<f32>,
+    loss: Option<Tensor>,
+}
+
+impl HeadSum {
+    /// Adds the loss of one head, whose rows are these of all.
+    fn add(&mut self, rows: &[usize], (part, nll): (Tensor, Vec<f32>)) -> m6_nn::Result<()> {
+        for (&i, value) in rows.iter().zip(nll) {
+            self.nll[i] = value;
+        }
+        self.loss = Some(match self.loss.take() {
+            Some(loss) => ops::add(&loss, &part)?,
+            None => part,
+        });
+        Ok(())
+    }
+}
+
+/// Places in a list as the row operators take them.
+pub(crate) fn row_ids(rows: &[usize]) -> Arc<[u32]> {
+    rows.iter().map(|&i| i as u32).collect()
 }

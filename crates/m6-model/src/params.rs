@@ -48,13 +48,34 @@ pub(crate) struct Pair {
     pub bias: Param,
 }
 
-/// A linear layer `[n, in] -> [n, out]`.
+/// `A`, `B` and what `B A x` is multiplied by.
 #[derive(Clone)]
-pub(crate) struct Linear(pub Pair);
+pub(crate) struct Adapter {
+    pub a: Param,
+    pub b: Param,
+    pub scale: f32,
+}
+
+/// A linear layer `[n, in] -> [n, out]`, perhaps with an adapter.
+#[derive(Clone)]
+pub(crate) struct Linear(pub Pair, pub Option<Adapter>);
 
 impl Linear {
     pub fn forward(&self, x: &Tensor, act: Act) -> Result<Tensor> {
-        ops::linear(x, &self.0.weight, Some(&self.0.bias), act)
+        let Self(pair, adapter) = self;
+        let Some(adapter) = adapter else {
+            return ops::linear(x, &pair.weight, Some(&pair.bias), act);
+        };
+        let y = ops::linear(x, &pair.weight, Some(&pair.bias), Act::None)?;
+        let h_nr = ops::linear(x, &adapter.a, None, Act::None)?;
+        let factors = vec![adapter.scale; h_nr.dims2()?.0];
+        let h_nr = ops::scale_rows(&h_nr, factors.into())?;
+        let y = ops::add(&y, &ops::linear(&h_nr, &adapter.b, None, Act::None)?)?;
+        Ok(match act {
+            Act::None => y,
+            Act::Gelu => ops::gelu(&y)?,
+            Act::Relu => y.relu()?,
+        })
     }
 }
 
@@ -75,6 +96,8 @@ impl Norm {
 pub(crate) struct Lookup<'a> {
     pub params: &'a Params,
     pub ln_eps: f64,
+    /// What adapters are multiplied by, where there are some.
+    pub adapter_scale: f32,
 }
 
 impl Lookup<'_> {
@@ -95,7 +118,13 @@ impl Lookup<'_> {
     }
 
     pub fn linear(&self, prefix: &str) -> Result<Linear> {
-        Ok(Linear(self.pair(prefix)?))
+        let of = |name: &str| self.params.get(&format!("{prefix}.{name}")).cloned();
+        let adapter = of("lora_a").zip(of("lora_b")).map(|(a, b)| Adapter {
+            a,
+            b,
+            scale: self.adapter_scale,
+        });
+        Ok(Linear(self.pair(prefix)?, adapter))
     }
 
     pub fn norm(&self, prefix: &str) -> Result<Norm> {
@@ -103,5 +132,43 @@ impl Lookup<'_> {
             pair: self.pair(prefix)?,
             eps: self.ln_eps,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use m6_nn::gradcheck::{check, normal_param};
+
+    #[test]
+    fn gradients_through_an_adapter_agree_with_finite_differences() {
+        for act in [Act::None, Act::Gelu, Act::Relu] {
+            let shapes: [(&str, &[usize]); 5] = [
+                ("x", &[4, 5]),
+                ("w", &[6, 5]),
+                ("bias", &[6]),
+                ("a", &[2, 5]),
+                ("b", &[6, 2]),
+            ];
+            let mut params = Params::new();
+            for (name, shape) in shapes {
+                params
+                    .insert(normal_param(name, shape, 1.0).unwrap())
+                    .unwrap();
+            }
+            let of = |name: &str| params.get(name).unwrap().clone();
+            of("w").set_trainable(false);
+            let pair = Pair {
+                weight: of("w"),
+                bias: of("bias"),
+            };
+            let adapter = Adapter {
+                a: of("a"),
+                b: of("b"),
+                scale: 0.5,
+            };
+            let layer = Linear(pair, Some(adapter));
+            check(&params, || layer.forward(&of("x").tensor(), act)).unwrap();
+        }
     }
 }

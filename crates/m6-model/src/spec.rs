@@ -1,6 +1,6 @@
 //! Every parameter of a model by name, shape and first value: the one list that counting and building share.
 
-use crate::config::{ModelConfig, PatchConfig, PatchKind};
+use crate::config::{AdapterSite, ModelConfig, PatchConfig, PatchKind};
 
 /// How a parameter is filled at the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +38,10 @@ pub enum Part {
     Norms,
     /// Output layer when it is not the word table.
     Head,
+    /// Heads for matching and retrieval.
+    Heads,
+    /// Adapters of low rank.
+    Adapters,
     /// Weights and state of a VQGAN.
     Vqgan,
 }
@@ -58,6 +62,8 @@ impl Part {
             Part::Experts => "blocks.experts",
             Part::Norms => "norms",
             Part::Head => "head",
+            Part::Heads => "heads",
+            Part::Adapters => "adapters",
             Part::Vqgan => "vqgan",
         }
     }
@@ -242,6 +248,9 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
     );
     for layer in 0..cfg.n_layers {
         block_specs(cfg, layer, &mut list);
+        if !cfg.lora.is_none() {
+            adapter_specs(cfg, layer, &mut list);
+        }
     }
     list.norm(Part::Norms, "norm", d);
     if !cfg.tie_embeddings {
@@ -253,7 +262,58 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
             true,
         );
     }
+    head_specs(cfg, &mut list);
+    if !cfg.lora.is_none() {
+        let learns = |part| matches!(part, Part::Adapters | Part::Heads);
+        list.specs
+            .iter_mut()
+            .for_each(|spec| spec.trained &= learns(spec.part));
+    }
     list.specs
+}
+
+/// Temperature that the similarities of the contrastive head begin with (CLIP's).
+const FIRST_TEMPERATURE: f32 = 0.07;
+
+fn head_specs(cfg: &ModelConfig, list: &mut List) {
+    let d = cfg.d_model;
+    let mut add = |name: &str, shape: &[usize], init, decay| {
+        list.add(Part::Heads, format!("heads.{name}"), shape, init, decay);
+    };
+    if cfg.heads.matching {
+        add("match.weight", &[2, d], Init::Normal(STD), true);
+    }
+    let e = cfg.heads.contrastive;
+    if e > 0 {
+        let std = 1.0 / (d as f64).sqrt();
+        for side in ["picture", "text"] {
+            let name = format!("contrastive.{side}.weight");
+            add(&name, &[e, d], Init::Normal(std), true);
+        }
+        let first = (1.0 / FIRST_TEMPERATURE).ln();
+        add("contrastive.log_scale", &[1], Init::Constant(first), false);
+    }
+}
+
+/// `A` and `B` beside each adapted matrix of a block; `B` is zero, so that the model begins as it was.
+fn adapter_specs(cfg: &ModelConfig, layer: usize, list: &mut List) {
+    let (d, f, r) = (cfg.d_model, cfg.d_ff, cfg.lora.rank);
+    for site in &cfg.lora.on {
+        let (n_out, n_in) = match site {
+            AdapterSite::Qkv => (3 * d, d),
+            AdapterSite::Out => (d, d),
+            AdapterSite::Up => (f, d),
+            AdapterSite::Down => (d, f),
+        };
+        let at = format!("blocks.{layer}.{}", site.name());
+        let std = 1.0 / (n_in as f64).sqrt();
+        for (name, shape, init) in [
+            ("lora_a", [r, n_in], Init::Normal(std)),
+            ("lora_b", [n_out, r], Init::Constant(0.0)),
+        ] {
+            list.add(Part::Adapters, format!("{at}.{name}"), &shape, init, true);
+        }
+    }
 }
 
 fn block_specs(cfg: &ModelConfig, layer: usize, list: &mut List) {
@@ -382,6 +442,24 @@ mod tests {
             });
             let names = all.iter().map(|s| &s.name).collect::<BTreeSet<_>>();
             assert_eq!(names.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn with_adapters_only_they_and_the_new_heads_learn() {
+        let mut cfg = ModelConfig::default();
+        cfg.heads.matching = true;
+        cfg.heads.contrastive = 64;
+        cfg.lora.rank = 4;
+        cfg.lora.on = vec![AdapterSite::Qkv, AdapterSite::Down];
+        let all = specs(&cfg);
+        let shape = |name: &str| all.iter().find(|s| s.name == name).map(|s| s.shape.clone());
+        assert_eq!(shape("blocks.3.attn.qkv.lora_b"), Some(vec![3 * 1024, 4]));
+        assert_eq!(shape("blocks.3.ffn.down.lora_a"), Some(vec![4, 4096]));
+        assert_eq!(shape("blocks.3.ffn.up.lora_a"), None);
+        for spec in &all {
+            let learns = spec.name.contains(".lora_") || spec.name.starts_with("heads.");
+            assert_eq!(spec.trained, learns, "{}", spec.name);
         }
     }
 

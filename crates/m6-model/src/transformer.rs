@@ -26,6 +26,65 @@ impl Dropout {
     }
 }
 
+/// Stochastic depth of one forward pass (Huang and others 2016; the rates grow linearly with depth, as there): a sample is dropped from a
+/// branch of the residual stream as a whole, and kept ones weigh `1 / (1 - rate)`.
+pub(crate) struct DropPath {
+    /// Rate of the last block, above 0.
+    pub p: f32,
+    /// Blocks of the model.
+    pub n_layers: usize,
+    /// The sample of every flat position, `[n]`.
+    pub sample_of: Vec<u32>,
+}
+
+impl DropPath {
+    /// The sample that each flat position is of, by the ranges of a batch.
+    pub fn new(p: f32, n_layers: usize, spans: &Spans) -> Self {
+        let mut sample_of = vec![0; spans.n_tokens()];
+        for (i, sample) in spans.samples().iter().enumerate() {
+            for range in std::iter::once(&sample.prefix).chain(&sample.targets) {
+                sample_of[range.clone()].fill(i as u32);
+            }
+        }
+        Self {
+            p,
+            n_layers,
+            sample_of,
+        }
+    }
+
+    /// Factor of every row of a branch of block `layer`, of which `rows` are there (all without).
+    fn factors(&self, layer: usize, key: u64, rows: Option<&Arc<[u32]>>) -> Arc<[f32]> {
+        let rate = f64::from(self.p) * (layer + 1) as f64 / self.n_layers as f64;
+        let factor = |sample: u32| {
+            // 53 bits of the hash as a number from 0 to below 1.
+            let drawn = (mix64(key, u64::from(sample)) >> 11) as f64 / (1u64 << 53) as f64;
+            match drawn < rate {
+                true => 0.0,
+                false => (1.0 / (1.0 - rate)) as f32,
+            }
+        };
+        match rows {
+            None => self
+                .sample_of
+                .iter()
+                .map(|&sample| factor(sample))
+                .collect(),
+            Some(rows) => rows
+                .iter()
+                .map(|&row| factor(self.sample_of[row as usize]))
+                .collect(),
+        }
+    }
+}
+
+/// What is random in the blocks of one forward pass.
+#[derive(Clone)]
+pub(crate) struct Noise {
+    pub dropout: Dropout,
+    pub path: Option<Arc<DropPath>>,
+}
+
 /// Token, text position, patch position and segment tables.
 pub(crate) struct Embedding {
     pub tokens: Param,
@@ -163,7 +222,7 @@ impl Block {
         x_nd: &Tensor,
         spans: &Arc<Spans>,
         keep: Option<&Arc<[u32]>>,
-        dropout: Dropout,
+        noise: &Noise,
     ) -> Result<Tensor> {
         let qkv_n3d = self.qkv.forward(&self.ln1.forward(x_nd)?, Act::None)?;
         let a_nd = ops::attention(&qkv_n3d, self.n_heads, spans)?;
@@ -175,13 +234,31 @@ impl Block {
             None => (x_nd.clone(), a_nd),
         };
         let a_nd = self.out.forward(&a_nd, Act::None)?;
-        let x_nd = self.residual(&x_nd, &a_nd, dropout, 0)?;
+        let x_nd = self.residual(&x_nd, &a_nd, keep, noise, 0)?;
         let h_nf = self.up.forward(&self.ln2.forward(&x_nd)?, Act::Gelu)?;
         let h_nd = self.down.forward(&h_nf, Act::None)?;
-        self.residual(&x_nd, &h_nd, dropout, 1)
+        self.residual(&x_nd, &h_nd, keep, noise, 1)
     }
 
-    fn residual(&self, x: &Tensor, branch: &Tensor, dropout: Dropout, site: u64) -> Result<Tensor> {
+    fn residual(
+        &self,
+        x: &Tensor,
+        branch: &Tensor,
+        rows: Option<&Arc<[u32]>>,
+        noise: &Noise,
+        site: u64,
+    ) -> Result<Tensor> {
+        let dropout = noise.dropout;
+        let scaled;
+        let branch = match &noise.path {
+            None => branch,
+            Some(path) => {
+                // Sites of a block: 0 and 1 are those of dropout.
+                let key = dropout.site(self.layer + 1, 2 + site);
+                scaled = ops::scale_rows(branch, path.factors(self.layer, key, rows))?;
+                &scaled
+            }
+        };
         if dropout.p == 0.0 {
             return ops::add(x, branch);
         }
@@ -194,10 +271,11 @@ impl Block {
         x_nd: &Tensor,
         spans: &Arc<Spans>,
         keep: Option<&Arc<[u32]>>,
-        dropout: Dropout,
+        noise: &Noise,
     ) -> Result<Tensor> {
         let (block, spans, keep) = (self.clone(), spans.clone(), keep.cloned());
-        let run = move |x: &Tensor| block.forward(x, &spans, keep.as_ref(), dropout);
+        let noise = noise.clone();
+        let run = move |x: &Tensor| block.forward(x, &spans, keep.as_ref(), &noise);
         ops::checkpoint(x_nd, Box::new(run))
     }
 }

@@ -41,6 +41,8 @@ struct Slot {
     shape: Vec<usize>,
     dtype: DType,
     muon: bool,
+    /// What the learning rate is multiplied by; a setting, so no part of the saved state.
+    lr_scale: f64,
     moments: Option<Moments>,
 }
 
@@ -78,6 +80,7 @@ impl Optimizer {
             shape: p.shape().to_vec(),
             dtype: p.var().dtype(),
             muon: muon.contains(p.name()),
+            lr_scale: 1.0,
             moments: None,
         };
         Self {
@@ -88,6 +91,21 @@ impl Optimizer {
                 .collect(),
             n_steps: 0,
         }
+    }
+
+    /// Lets parameters learn at a share of the rate: layer-wise decay. Those that are not named keep theirs.
+    ///
+    /// # Errors
+    /// A name that this optimizer does not know.
+    pub fn scale_lr(&mut self, scales: &BTreeMap<String, f64>) -> Result<()> {
+        for (name, scale) in scales {
+            let slot = self.slots.get_mut(name).ok_or_else(|| Error::Value {
+                op: "optimizer",
+                what: format!("parameter {name} is unknown to this optimizer"),
+            })?;
+            slot.lr_scale = *scale;
+        }
+        Ok(())
     }
 
     /// Steps taken.
@@ -122,6 +140,7 @@ impl Optimizer {
         };
         let updated = param.with_grad_of(|grad: &[T]| {
             let n_moments = slot.kinds().len();
+            let lr = lr * slot.lr_scale;
             let moments = slot.moments.get_or_insert_with(|| Moments {
                 buffers: (0..n_moments)
                     .map(|_| T::into_buffer(glue::zeros(grad.len())))

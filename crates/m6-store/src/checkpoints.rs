@@ -86,6 +86,14 @@ pub fn latest_valid(dir: &Path) -> Result<Option<(u64, PathBuf, Vec<(PathBuf, St
 /// # Errors
 /// [`Error::Io`] when `dir` cannot be read or a folder cannot be removed.
 pub fn prune(dir: &Path, keep: usize) -> Result<Vec<PathBuf>> {
+    prune_but(dir, keep, None)
+}
+
+/// As [`prune`], but the checkpoint of step `spared` stays as well, however old it is.
+///
+/// # Errors
+/// As [`prune`].
+pub fn prune_but(dir: &Path, keep: usize, spared: Option<u64>) -> Result<Vec<PathBuf>> {
     let keep = keep.max(MIN_KEPT);
     let found = list(dir)?;
     if found.len() <= keep {
@@ -93,10 +101,10 @@ pub fn prune(dir: &Path, keep: usize) -> Result<Vec<PathBuf>> {
     }
     let mut n_valid = 0;
     let mut removed = Vec::new();
-    for (_, path) in found.into_iter().rev() {
+    for (step, path) in found.into_iter().rev() {
         if n_valid < keep {
             n_valid += usize::from(manifest::verify(&path).is_ok());
-        } else {
+        } else if Some(step) != spared {
             atomic::remove_dir(&path)?;
             removed.push(path);
         }
@@ -187,5 +195,15 @@ mod tests {
         assert_eq!(prune(dir.path(), 0).unwrap(), [paths[1].clone()]);
         assert_eq!(steps(dir.path()), [3, 4, 5, 6]);
         assert_eq!(latest_valid(dir.path()).unwrap().unwrap().0, 4);
+    }
+
+    #[test]
+    fn a_spared_checkpoint_stays_beside_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        (1..=5).for_each(|step| drop(commit(dir.path(), step)));
+        prune_but(dir.path(), 2, Some(2)).unwrap();
+        assert_eq!(steps(dir.path()), [2, 4, 5]);
+        prune_but(dir.path(), 2, Some(5)).unwrap();
+        assert_eq!(steps(dir.path()), [4, 5]);
     }
 }

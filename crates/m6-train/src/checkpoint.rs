@@ -52,6 +52,9 @@ pub struct TrainState {
     pub world: u32,
     /// Recent gradient norms, for skipping spikes.
     pub spikes: SpikeGuard,
+    /// The best evaluation so far, where the best checkpoint is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// BLAKE3 of `settings`.
     pub config_hash: String,
     /// BLAKE3 of `data`.
@@ -60,6 +63,17 @@ pub struct TrainState {
     pub settings: Value,
     /// The manifest of the data set and the hashes of its shards; kept for the same reason.
     pub data: Value,
+}
+
+/// The best evaluation of a run so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The step it was made at, of which there is a checkpoint.
+    pub step: u64,
+    /// Its score; higher is better.
+    pub score: f64,
+    /// Evaluations since then.
+    pub n_since: u64,
 }
 
 /// What loading a model and generating with it needs (`config.json`).

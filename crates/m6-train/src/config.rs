@@ -69,6 +69,17 @@ pub struct TrainConfig {
     pub spike_factor: f64,
     /// Decay of the moving average of the weights, 0 for none; with it, evaluation, samples and export use the average. Ours: off.
     pub ema: f64,
+    /// What each layer's learning rate is multiplied by for every layer above it: 1 for the last norm and the heads, the power n + 1 for the
+    /// tables and patch network below n blocks; above 0, at most 1 (off). Ours: off.
+    pub layer_decay: f64,
+    /// Share of the samples dropped from each branch of the last block, less below in proportion (stochastic depth); 0 to below 1. Ours: off.
+    pub drop_path: f32,
+    /// Parameters that keep their values, by name or by the beginning of one up to a dot: `embed`, `patches`, `blocks.0`. Ours: none.
+    pub freeze: Vec<String>,
+    /// Keep the checkpoint with the best held-out score besides the newest ones, and take it where the run is named as a model. Ours: off.
+    pub keep_best: bool,
+    /// Stop after so many evaluations in a row without a better held-out score, and keep the best; 0 never stops early. Ours: 0.
+    pub patience: u64,
     /// Mirror pictures at random. Ours: off, since captions may name left and right.
     pub flip: bool,
 }
@@ -100,20 +111,28 @@ impl Default for TrainConfig {
             log_every: 10,
             spike_factor: 0.0,
             ema: 0.0,
+            layer_decay: 1.0,
+            drop_path: 0.0,
+            freeze: Vec::new(),
+            keep_best: false,
+            patience: 0,
             flip: false,
         }
     }
 }
 
 /// Settings that may differ when a run is resumed: they change what is kept and shown, not what is learned.
-const FREE_ON_RESUME: [&str; 6] = [
-    "eval_every",
-    "eval_rows",
+const FREE_ON_RESUME: [&str; 5] = [
     "checkpoint_every",
     "keep",
+    "keep_best",
     "sample_every",
     "log_every",
 ];
+/// The same, unless they decide when the run ends.
+const FREE_WITHOUT_PATIENCE: [&str; 2] = ["eval_every", "eval_rows"];
+/// Settings that came later; left out where they are off, so that runs from before go on.
+const LATER: [&str; 4] = ["layer_decay", "drop_path", "freeze", "patience"];
 
 impl TrainConfig {
     /// Every problem of the settings at once, one line each; empty when they can be trained.
@@ -201,7 +220,30 @@ impl TrainConfig {
             share.contains(&self.ema),
             format!("ema = {}: expected 0 (off) to below 1", self.ema),
         );
+        check(
+            self.layer_decay > 0.0 && self.layer_decay <= 1.0,
+            format!(
+                "layer_decay = {}: expected above 0, at most 1 (off)",
+                self.layer_decay
+            ),
+        );
+        check(
+            (0.0..1.0).contains(&self.drop_path),
+            format!(
+                "drop_path = {}: expected 0 (off) to below 1",
+                self.drop_path
+            ),
+        );
+        check(
+            !self.keeps_best() || self.eval_every > 0,
+            "eval_every = 0: keep_best and patience need evaluations".into(),
+        );
         problems
+    }
+
+    /// Whether the checkpoint with the best held-out score is kept.
+    pub fn keeps_best(&self) -> bool {
+        self.keep_best || self.patience > 0
     }
 
     /// The learning rate over the run.
@@ -221,6 +263,17 @@ impl TrainConfig {
         let keys = value.as_object_mut().expect("a struct is an object");
         for key in FREE_ON_RESUME {
             keys.remove(key);
+        }
+        if self.patience == 0 {
+            for key in FREE_WITHOUT_PATIENCE {
+                keys.remove(key);
+            }
+        }
+        let off = serde_json::to_value(Self::default()).expect("as above");
+        for key in LATER {
+            if keys.get(key) == off.get(key) {
+                keys.remove(key);
+            }
         }
         if self.schedule == ScheduleKind::Constant {
             // Without a decay the number of steps does not reach the learning rate: such a run may be prolonged.
@@ -298,6 +351,15 @@ mod tests {
             ..config.clone()
         };
         assert_eq!(config.identity(), shown.identity());
+        let patient = |eval_rows| TrainConfig {
+            patience: 3,
+            eval_rows,
+            ..config.clone()
+        };
+        assert_ne!(patient(1).identity(), patient(2).identity());
+        for key in LATER {
+            assert!(config.identity().get(key).is_none(), "{key}");
+        }
         let learned = TrainConfig {
             lr: 1.0,
             ..config.clone()

@@ -58,6 +58,7 @@ pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, Ta
     let options = ForwardOptions {
         train: false,
         dropout_key: 0,
+        drop_path: 0.0,
         label_smoothing: 0.0,
         checkpoint: false,
     };

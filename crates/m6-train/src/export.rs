@@ -2,19 +2,19 @@
 
 use crate::checkpoint::{CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, pretty, put};
 use crate::error::Result;
-use crate::load::{LoadedModel, load_model};
+use crate::load::{Adapters, LoadedModel, load_with};
 use m6_store::atomic::DirCommit;
 use serde_json::json;
 use std::path::Path;
 
-/// Writes the model at `from` (whatever [`load_model`] takes) to the new folder `out`: `config.json`,
+/// Writes the model at `from` (whatever [`load_with`] takes) to the new folder `out`: `config.json`,
 /// `model.safetensors` (the averaged weights when the run kept an average), `tokenizer.json`,
 /// `generation_config.json`, `preprocessor_config.json` and a card.
 ///
 /// # Errors
-/// Those of [`load_model`], or `out` is taken or cannot be written.
-pub fn export_model(from: &Path, out: &Path) -> Result<LoadedModel> {
-    let loaded = load_model(from)?;
+/// Those of [`load_with`], or `out` is taken or cannot be written.
+pub fn export_model(from: &Path, out: &Path, adapters: Adapters) -> Result<LoadedModel> {
+    let loaded = load_with(from, adapters)?;
     let mut commit = DirCommit::begin(out)?;
     put(&mut commit, CONFIG_FILE, &pretty(&loaded.config))?;
     put(

@@ -1,8 +1,8 @@
 //! A run that begins from the weights of another one: finetuning, and pretraining in several stages.
 
-use crate::checkpoint::{TOKENIZER_FILE, read};
+use crate::checkpoint::{TOKENIZER_FILE, read, read_config};
 use crate::error::{Error, Result};
-use crate::load::{locate, weights_file};
+use crate::load::{load_model, locate, weights_file};
 use m6_model::Model;
 use m6_store::hash::hash_bytes;
 use m6_store::manifest;
@@ -32,7 +32,11 @@ impl Start {
         let file = dir.join(TOKENIZER_FILE);
         let tokenizer = Tokenizer::from_file(&file).map_err(|e| Error::damaged(&file, e))?;
         let path = weights_file(&dir);
-        let weights = read(&path)?;
+        let weights = match read_config(&dir)?.model.lora.is_none() {
+            true => read(&path)?,
+            // Adapters of an earlier finetuning are part of what it learned.
+            false => load_model(&dir)?.model.params().to_safetensors()?,
+        };
         Ok(Self {
             path,
             weights,

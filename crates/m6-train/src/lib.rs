@@ -25,13 +25,15 @@ mod step;
 mod tensorboard;
 pub mod vqgan;
 
-pub use checkpoint::{CHECKPOINT_VERSION, SavedConfig, TrainState};
+pub use checkpoint::{Best, CHECKPOINT_VERSION, SavedConfig, TrainState};
 pub use config::TrainConfig;
 pub use ema::Ema;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{HeldOut, TaskLoss, evaluate};
 pub use export::export_model;
-pub use load::{LoadedModel, load_clip, load_model};
+pub use load::{
+    Adapters, LoadedModel, load_clip, load_model, load_with, saved_config, tokenizer_file,
+};
 pub use metrics::{METRICS_FILE, StepReport};
 pub use resume::{OpenMode, RunFolder};
 pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};

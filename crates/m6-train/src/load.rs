@@ -1,14 +1,16 @@
 //! A model from a run folder, a checkpoint, or an exported folder.
 
 use crate::checkpoint::{
-    CONFIG_FILE, EMA_FILE, MODEL_FILE, SavedConfig, TOKENIZER_FILE, load_weights, read,
+    CONFIG_FILE, EMA_FILE, MODEL_FILE, STATE_FILE, SavedConfig, TOKENIZER_FILE, load_weights, read,
     read_config, read_state,
 };
 use crate::error::{Error, Result};
 use crate::resume::newest_checkpoint;
 use m6_model::{ChineseClip, ClipFiles, Model};
+use m6_store::checkpoints::step_dir_name;
 use m6_store::manifest;
 use m6_text::Tokenizer;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A model ready to generate.
@@ -27,17 +29,35 @@ pub struct LoadedModel {
     pub warnings: Vec<String>,
 }
 
-/// Loads the newest valid checkpoint of a run folder, a checkpoint, or an exported model.
+/// Loads the best or else the newest valid checkpoint of a run folder, a checkpoint, or an exported model; adapters are merged.
 ///
 /// # Errors
 /// [`Error::NoModel`] where none is, [`Error::Damaged`] with file and reason, [`Error::VocabularySize`] when the
 /// vocabulary beside the weights is another one.
 pub fn load_model(path: &Path) -> Result<LoadedModel> {
+    load_with(path, Adapters::Merge)
+}
+
+/// What becomes of adapters when a model is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adapters {
+    /// They are merged into the weights.
+    #[default]
+    Merge,
+    /// They are left out: the model as it was before it had them.
+    Drop,
+}
+
+/// As [`load_model`], with a choice of what becomes of adapters.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn load_with(path: &Path, adapters: Adapters) -> Result<LoadedModel> {
     let (dir, warnings) = locate(path)?;
     if dir.join(manifest::MANIFEST_NAME).is_file() {
         manifest::verify(&dir).map_err(|error| Error::damaged(&dir, error))?;
     }
-    let config = read_config(&dir)?;
+    let mut config = read_config(&dir)?;
     let tokenizer_path = dir.join(TOKENIZER_FILE);
     let tokenizer = Tokenizer::from_file(&tokenizer_path)
         .map_err(|error| Error::damaged(&tokenizer_path, error))?;
@@ -51,6 +71,12 @@ pub fn load_model(path: &Path) -> Result<LoadedModel> {
     // The seed is without effect: every weight is overwritten.
     let model = Model::new(&config.model, 0)?;
     load_weights(&weights, &model)?;
+    let model = match (config.model.lora.is_none(), adapters) {
+        (true, _) => model,
+        (false, Adapters::Merge) => model.merged()?,
+        (false, Adapters::Drop) => model.unmerged()?,
+    };
+    config.model = model.config().clone();
     let step = read_state(&dir).ok().map(|state| state.step);
     Ok(LoadedModel {
         model,
@@ -60,6 +86,22 @@ pub fn load_model(path: &Path) -> Result<LoadedModel> {
         step,
         warnings,
     })
+}
+
+/// The sizes, tasks and data settings of a model, without its weights.
+///
+/// # Errors
+/// As [`load_model`].
+pub fn saved_config(path: &Path) -> Result<SavedConfig> {
+    read_config(&locate(path)?.0)
+}
+
+/// The vocabulary of a model.
+///
+/// # Errors
+/// [`Error::NoModel`] where none is.
+pub fn tokenizer_file(path: &Path) -> Result<PathBuf> {
+    Ok(locate(path)?.0.join(TOKENIZER_FILE))
 }
 
 /// Loads a Chinese-CLIP in the layout of `transformers`: `config.json`, `vocab.txt`, `model.safetensors`, and
@@ -107,11 +149,31 @@ pub(crate) fn locate(path: &Path) -> Result<(PathBuf, Vec<String>)> {
         (None, Vec::new())
     };
     match found {
-        Some((_, dir)) => Ok((dir, skipped)),
+        Some((_, dir)) => Ok(best_of(dir, &checkpoints, skipped)),
         None => Err(Error::NoModel {
             path: path.to_path_buf(),
             skipped,
         }),
+    }
+}
+
+/// The best checkpoint where the newest one names another that is still there and whole, or the newest.
+fn best_of(newest: PathBuf, checkpoints: &Path, mut notes: Vec<String>) -> (PathBuf, Vec<String>) {
+    let state = read(&newest.join(STATE_FILE)).ok();
+    let state = state.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let Some(step) = state.and_then(|state| state["best"]["step"].as_u64()) else {
+        return (newest, notes);
+    };
+    let best = checkpoints.join(step_dir_name(step));
+    match manifest::verify(&best) {
+        Ok(()) => (best, notes),
+        Err(error) => {
+            notes.push(format!(
+                "{}, the best checkpoint: {error}; taking the newest",
+                best.display()
+            ));
+            (newest, notes)
+        }
     }
 }
 

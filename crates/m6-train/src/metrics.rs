@@ -36,6 +36,8 @@ pub struct StepReport {
     pub seconds: f64,
     /// Held-out loss per task, on the steps that evaluate.
     pub eval: BTreeMap<String, f64>,
+    /// What the best checkpoint is chosen by, on the steps that evaluate for it; higher is better.
+    pub score: Option<f64>,
 }
 
 impl StepReport {
@@ -56,6 +58,7 @@ impl StepReport {
                 .iter()
                 .map(|(task, loss)| (format!("eval/{task}"), *loss)),
         );
+        out.extend(self.score.map(|score| ("score".to_string(), score)));
         out
     }
 

@@ -1,7 +1,7 @@
 //! The loop over updates: prefetch, step, observe, evaluate, checkpoint, stop.
 
 use crate::checkpoint::{
-    CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, save,
+    Best, CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, save,
 };
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::tensorboard::EventWriter;
 use m6_data::LoaderConfig;
 use m6_model::{Model, ModelConfig};
 use m6_nn::threads::on_pool;
+use m6_store::checkpoints::prune_but;
 use m6_store::hash::hash_bytes;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -59,6 +60,16 @@ pub trait Observer {
     fn on_step(&mut self, _report: &StepReport) {}
     /// After every evaluation: held-out loss per task, in nats per label.
     fn on_eval(&mut self, _step: u64, _losses: &BTreeMap<String, f64>) {}
+    /// How good the model is at an evaluation, where the run keeps its best checkpoint or may stop early: higher is better, and the same
+    /// for the same weights. `None`, as by default, takes minus the mean of the held-out losses. The model has no adapters: they are merged.
+    fn score(
+        &mut self,
+        _step: u64,
+        _model: &Model,
+        _losses: &BTreeMap<String, f64>,
+    ) -> Option<f64> {
+        None
+    }
     /// After every committed checkpoint.
     fn on_checkpoint(&mut self, _step: u64, _path: &Path) {}
     /// When a VQGAN has rebuilt its held-out pictures: both as `3 * side * side` bytes each, channels first.
@@ -89,8 +100,12 @@ pub struct Outcome {
     pub eval: BTreeMap<String, f64>,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
-    /// True when stopped before the last update.
+    /// True when stopped from outside before the last update.
     pub interrupted: bool,
+    /// True when the held-out score had not become better for as many evaluations as `patience` allows.
+    pub stopped_early: bool,
+    /// The best evaluation, where the best checkpoint is kept.
+    pub best: Option<Best>,
 }
 
 /// Trains a model, or goes on training it, until the last update or until `spec.stop` is set.
@@ -113,7 +128,7 @@ pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<
         let cursor = run.state.cursor.clone();
         let batches = prefetch::start(scope, &data.loader, cursor, n_steps, rows_per_batch, accum);
         for _ in 0..n_steps {
-            if spec.stop.load(Ordering::Relaxed) {
+            if spec.stop.load(Ordering::Relaxed) || run.is_over() {
                 break;
             }
             // A closed channel means that the helper panicked; leaving the scope passes its panic on.
@@ -185,11 +200,19 @@ impl<'a> Run<'a> {
         };
         write_run_files(&folder, &card, &state)?;
         keep_coder(spec.data_dir, folder.dir())?;
+        let held_out = data.held_out(spec.train_cfg)?;
+        if spec.train_cfg.keeps_best() && held_out.is_empty() {
+            let problem = "train.keep_best: the data holds nothing out of the trained tasks, so no checkpoint is better than another; \
+                           prepare it with held_out, or set train.keep_best = false and train.patience = 0";
+            return Err(Error::Config {
+                problems: vec![problem.to_string()],
+            });
+        }
         let now = Instant::now();
         Ok(Self {
             spec,
             trainer,
-            held_out: data.held_out(spec.train_cfg)?,
+            held_out,
             saved_config: data.saved_config(spec.model_cfg),
             tokenizer_json: data.tokenizer.to_json(),
             metrics: MetricsLog::open(folder.dir(), state.step)?,
@@ -214,17 +237,21 @@ impl<'a> Run<'a> {
         self.state.cursor = batch.cursor;
         self.state.tokens += outcome.n_tokens;
         let mut report = self.report(&outcome);
+        let mut is_best = false;
         if self.due(self.spec.train_cfg.eval_every) && !self.held_out.is_empty() {
             report.eval = self.evaluate()?;
+            if self.spec.train_cfg.keeps_best() {
+                (report.score, is_best) = self.judge(&report.eval, observer)?;
+            }
         }
         self.observe(&report, observer)?;
         if self.due(self.spec.train_cfg.sample_every) {
             self.trainer.with_shown_model(|model| {
-                observer.sample(step, model);
-                Ok(())
+                with_merged(model, |model| observer.sample(step, model))
             })?;
         }
-        if self.due(self.spec.train_cfg.checkpoint_every) || step == self.spec.train_cfg.steps {
+        let is_last = step == self.spec.train_cfg.steps;
+        if self.due(self.spec.train_cfg.checkpoint_every) || is_last || is_best {
             self.checkpoint(observer)?;
         }
         self.step_started = Instant::now();
@@ -255,6 +282,7 @@ impl<'a> Run<'a> {
             tokens: self.state.tokens,
             seconds: self.state.seconds,
             eval: BTreeMap::new(),
+            score: None,
         }
     }
 
@@ -269,6 +297,44 @@ impl<'a> Run<'a> {
             .collect();
         self.last_eval = Some((self.state.step, losses.clone()));
         Ok(losses)
+    }
+
+    /// Scores the shown model after an evaluation and keeps count; true when it is the best so far.
+    fn judge(
+        &mut self,
+        losses: &BTreeMap<String, f64>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Option<f64>, bool)> {
+        let step = self.state.step;
+        let own = self.trainer.with_shown_model(|model| {
+            with_merged(model, |model| observer.score(step, model, losses))
+        })?;
+        let mean = losses.values().sum::<f64>() / losses.len().max(1) as f64;
+        let score = own.unwrap_or(-mean);
+        if !score.is_finite() {
+            tracing::warn!("step {step}: the held-out score is {score}, which counts as no better");
+        }
+        let best = self.state.best;
+        let is_best = score.is_finite() && best.is_none_or(|best| score > best.score);
+        self.state.best = match (is_best, best) {
+            (true, _) => Some(Best {
+                step,
+                score,
+                n_since: 0,
+            }),
+            (false, best) => best.map(|best| Best {
+                n_since: best.n_since + 1,
+                ..best
+            }),
+        };
+        Ok((Some(score), is_best))
+    }
+
+    /// True when no better score came for too long.
+    fn is_over(&self) -> bool {
+        let patience = self.spec.train_cfg.patience;
+        let best = self.state.best;
+        0 < patience && best.is_some_and(|best| patience <= best.n_since)
     }
 
     fn observe(&mut self, report: &StepReport, observer: &mut dyn Observer) -> Result<()> {
@@ -311,7 +377,8 @@ impl<'a> Run<'a> {
             last_good,
         })?;
         self.last_good = Some((step, path.clone()));
-        if let Err(error) = m6_store::checkpoints::prune(&dir, self.spec.train_cfg.keep) {
+        let best = self.state.best.map(|best| best.step);
+        if let Err(error) = prune_but(&dir, self.spec.train_cfg.keep, best) {
             tracing::warn!("old checkpoints could not be removed: {error}");
         }
         observer.on_checkpoint(step, &path);
@@ -320,7 +387,8 @@ impl<'a> Run<'a> {
 
     /// Commits what is not committed yet and sums up.
     fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
-        let interrupted = self.state.step < self.spec.train_cfg.steps;
+        let stopped_early = self.is_over();
+        let interrupted = self.state.step < self.spec.train_cfg.steps && !stopped_early;
         if self
             .last_good
             .as_ref()
@@ -343,8 +411,18 @@ impl<'a> Run<'a> {
             eval: self.last_eval.map(|(_, losses)| losses).unwrap_or_default(),
             checkpoint,
             interrupted,
+            stopped_early,
+            best: self.state.best,
         })
     }
+}
+
+/// Runs `f` on the model without adapters: with them merged where there are some.
+fn with_merged<R>(model: &Model, f: impl FnOnce(&Model) -> R) -> Result<R> {
+    if model.config().lora.is_none() {
+        return Ok(f(model));
+    }
+    Ok(f(&model.merged()?))
 }
 
 /// The state before the first update.
@@ -374,6 +452,7 @@ fn first_state(
         schedule: spec.train_cfg.schedule(),
         world: 1,
         spikes: Default::default(),
+        best: None,
         config_hash: hash_bytes(settings.to_string().as_bytes()),
         data_hash: data.hash.clone(),
         settings,

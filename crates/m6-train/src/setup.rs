@@ -184,7 +184,7 @@ pub(crate) fn trained_tasks(loader: &Loader) -> Vec<String> {
     loader
         .task_names()
         .iter()
-        .filter(has_rows)
+        .filter(|task| has_rows(task) && !loader.leaves_out(task))
         .cloned()
         .collect()
 }

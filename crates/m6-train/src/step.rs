@@ -51,11 +51,14 @@ impl Trainer {
     /// # Errors
     /// The optimizer or the average cannot be made.
     pub fn new(model: Model, config: &TrainConfig, task_names: Vec<String>) -> Result<Self> {
+        if !config.freeze.is_empty() {
+            model.freeze(&config.freeze).map_err(refused)?;
+        }
         let muon = match config.optimizer {
             OptimizerKind::AdamW => BTreeSet::new(),
             OptimizerKind::Muon => model.hidden_matrices(),
         };
-        let optimizer = Optimizer::new(
+        let mut optimizer = Optimizer::new(
             model.params(),
             OptimizerConfig {
                 betas: config.betas.into(),
@@ -65,6 +68,9 @@ impl Trainer {
             },
             &muon,
         );
+        if config.layer_decay != 1.0 {
+            optimizer.scale_lr(&model.lr_scales(config.layer_decay))?;
+        }
         let ema = if 0.0 < config.ema {
             Some(Ema::new(model.params(), config.ema)?)
         } else {
@@ -176,6 +182,7 @@ impl Trainer {
         let options = ForwardOptions {
             train: true,
             dropout_key,
+            drop_path: self.config.drop_path,
             label_smoothing: self.config.label_smoothing,
             checkpoint: self.config.activation_checkpointing,
         };
@@ -218,6 +225,16 @@ impl Trainer {
             Some(ema) => ema.with_average(model.params(), || f(model)),
             None => f(model),
         }
+    }
+}
+
+/// Settings that the model has no place for.
+fn refused(error: m6_model::Error) -> Error {
+    match error {
+        m6_model::Error::Config(problems) => Error::Config {
+            problems: problems.iter().map(|p| format!("train.{p}")).collect(),
+        },
+        other => other.into(),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use crate::verbs::bench::BenchVerb;
 use crate::verbs::corpus::CorpusVerb;
+use crate::verbs::eval_match::{EvalMatchArgs, MatchArgs};
+use crate::verbs::eval_retrieval::EvalRetrievalArgs;
+use crate::verbs::finetune::FinetuneArgs;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -85,6 +88,8 @@ pub enum Verb {
     Prepare(PrepareArgs),
     /// Pretrains a model on prepared data; stopped runs go on with --resume, to the last bit.
     Pretrain(PretrainArgs),
+    /// Goes on from a pretrained model on one task; keeps the best checkpoint.
+    Finetune(FinetuneArgs),
     /// Continues text, captions pictures, answers questions.
     #[command(subcommand)]
     Generate(GenerateVerb),
@@ -254,6 +259,8 @@ pub enum GenerateVerb {
     },
     /// Draws pictures from words.
     Image(DrawArgs),
+    /// Says how likely it is that a text belongs to a picture, 0 to 1.
+    Match(MatchArgs),
     /// Answers a question, about a picture if one is given.
     Answer {
         /// The question.
@@ -380,6 +387,10 @@ pub enum EvalVerb {
     /// prompt (--retrieval), and how far are they from real ones (--real)? And how near do finer codes come to the true picture
     /// (--enlarge)?
     Image(EvalImageArgs),
+    /// Does the match head tell the texts of pictures from swapped ones? Accuracy and area under the curve, beside shuffled pictures.
+    Match(EvalMatchArgs),
+    /// Ranks pictures by texts and texts by pictures: R@1, R@5, R@10, then the first ones again by the match head.
+    Retrieval(EvalRetrievalArgs),
 }
 
 /// `m6 eval image`.
@@ -553,6 +564,9 @@ pub struct ExportArgs {
     /// Folder to write; it may not exist yet.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Leaves adapters out instead of merging them: the model as it was before it had them.
+    #[arg(long)]
+    pub without_adapters: bool,
 }
 
 /// `m6 inspect`.

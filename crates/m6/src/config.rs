@@ -29,7 +29,8 @@ pub const PRESETS: [(&str, &str); 12] = [
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizerConfig {
-    /// `vocab.txt` or `tokenizer.json`; empty trains one on the sources.
+    /// `vocab.txt` or `tokenizer.json`, or the folder of a run, checkpoint or exported model whose vocabulary is taken; empty trains one on
+    /// the sources.
     pub file: String,
     /// Entries of a trained vocabulary. Ours; 21,128 is the size of the paper's vocabulary layout.
     pub vocab_size: usize,
@@ -105,7 +106,14 @@ pub struct Loaded {
 
 /// Reads a preset name or a TOML file, follows `extends`, applies `--set`, checks every key and value.
 pub fn load(name_or_path: &str, sets: &[String]) -> Result<Loaded> {
-    let (text, mut table) = read(name_or_path, 0)?;
+    load_over(Table::new(), name_or_path, sets)
+}
+
+/// As [`load`], with values for what the file and what it extends do not say.
+pub fn load_over(base: Table, name_or_path: &str, sets: &[String]) -> Result<Loaded> {
+    let (text, over) = read(name_or_path, 0)?;
+    let mut table = base;
+    merge(&mut table, over);
     for set in sets {
         apply_set(&mut table, set)?;
     }
@@ -176,7 +184,8 @@ fn preset_names() -> Vec<&'static str> {
     PRESETS.iter().map(|(name, _)| *name).collect()
 }
 
-fn merge(base: &mut Table, over: Table) {
+/// Values of `over` in place of those of `base`, table by table.
+pub fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
@@ -283,6 +292,9 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         ..m6_data::CodesConfig::default()
     };
     known["data"]["codes"] = serde_json::to_value(codes).or_usage()?;
+    known["model"]["heads"] = serde_json::to_value(m6_model::HeadsConfig::default()).or_usage()?;
+    known["model"]["lora"] = serde_json::to_value(m6_model::LoraConfig::default()).or_usage()?;
+    known["data"]["tasks"]["hard_negatives"] = 0.5.into();
     known["data"]["sources"] = serde_json::json!([serde_json::to_value(source).or_usage()?]);
     let mut problems = Vec::new();
     unknown_keys(&Value::Table(table.clone()), &known, "", &mut problems);

@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod out;
 mod report;
+mod tasks;
 mod verbs;
 
 use clap::Parser;
@@ -47,6 +48,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
         Verb::Vqgan(verb) => verbs::vqgan::run(verb, common, terminal),
         Verb::Prepare(args) => verbs::prepare::run(args, common, terminal),
         Verb::Pretrain(args) => verbs::pretrain::run(args, common, terminal),
+        Verb::Finetune(args) => verbs::finetune::run(args, common, terminal),
         Verb::Generate(verb) => verbs::generate::run(verb, common, terminal),
         Verb::Eval(verb) => verbs::eval::run(verb, common, terminal),
         Verb::Score(verb) => verbs::score::run(verb, common, terminal),

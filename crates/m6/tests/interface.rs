@@ -18,6 +18,7 @@ fn help_lists_the_verbs_in_the_order_data_flows() {
         "vqgan",
         "prepare",
         "pretrain",
+        "finetune",
         "generate",
         "eval",
         "score",

@@ -174,6 +174,14 @@ pub struct TaskOptions {
     /// Share of `text_to_image`, `masked_image` and both super-resolution examples that are drawn without their text (0.1, ours), so that guidance knows what
     /// the model says on its own.
     pub unconditional_p: f64,
+    /// Share of the swapped texts of `match` that are hard: the one of a few that shares most words with the record's own (0.5, ours).
+    /// Written only where it is another.
+    #[serde(skip_serializing_if = "is_half")]
+    pub hard_negatives: f64,
+}
+
+fn is_half(share: &f64) -> bool {
+    *share == 0.5
 }
 
 impl Default for TaskOptions {
@@ -184,6 +192,7 @@ impl Default for TaskOptions {
             span_mean: 3.0,
             blind_p: 0.1,
             unconditional_p: 0.1,
+            hard_negatives: 0.5,
         }
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn options(options: &TaskOptions, out: &mut Vec<String>) {
     share("data.tasks.noise_ratio", options.noise_ratio, out);
     share("data.tasks.blind_p", options.blind_p, out);
     share("data.tasks.unconditional_p", options.unconditional_p, out);
+    share("data.tasks.hard_negatives", options.hard_negatives, out);
     if !(options.span_mean > 0.0 && options.span_mean <= 100.0) {
         out.push(format!(
             "data.tasks.span_mean must be above 0 and at most 100, got {}",

@@ -6,7 +6,7 @@
 mod pictures;
 mod shard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use m6_store::rng::Key;
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::config::{TaskOptions, options_problems};
+use crate::config::{SourceConfig, TaskOptions, options_problems};
 use crate::error::{Error, Result, hint};
 use crate::manifest::{Manifest, SPLITS};
 use crate::mixture::furthest_behind;
@@ -102,6 +102,7 @@ pub struct Loader {
     options: TaskOptions,
     flip: bool,
     split: Split,
+    left_out: BTreeSet<String>,
 }
 
 impl Loader {
@@ -126,6 +127,13 @@ impl Loader {
             weights.push(if shard.can_draw() { *weight } else { 0.0 });
             shards.push(shard);
         }
+        let left_out = tasks::NAMES.iter().filter(|name| {
+            let of = |source: &SourceConfig| source.task_weights().get(**name).copied();
+            let mut prepared = manifest.config.sources.iter().filter_map(of);
+            let own = config.tasks.get(**name);
+            prepared.all(|weight| *own.unwrap_or(&weight) == 0.0)
+        });
+        let left_out = left_out.map(|name| (*name).to_string()).collect();
         if weights.iter().sum::<f64>() <= 0.0 && split == Split::Train {
             return Err(Error::NoRows {
                 path: dir.to_path_buf(),
@@ -145,6 +153,7 @@ impl Loader {
             layout,
             flip: config.flip && split == Split::Train,
             split,
+            left_out,
         })
     }
 
@@ -217,8 +226,9 @@ impl Loader {
         let mut out = Vec::new();
         for part in shard.row(row)? {
             let key = self.example_key(row, &part);
+            let peers = shard.peers(row.held_out);
             let example = shard.with_entry(part.record, |entry| {
-                task.example(entry, &part.item, &self.layout, &self.options, key)
+                task.example_among(entry, &peers, &part.item, &self.layout, &self.options, key)
             })?;
             out.push((part, example));
         }
@@ -270,18 +280,23 @@ impl Loader {
         for row in rows {
             for (_, example) in self.examples(row)? {
                 let prefix = example.images.len() * self.layout.n_patches + example.source.len();
-                stats.add(
-                    prefix,
-                    example.targets.iter().map(|target| target.len() + 1),
-                );
+                let answers = usize::from(example.ask != tasks::Ask::Write);
+                let targets = example.targets.iter().map(|target| target.len() + 1);
+                stats.add(prefix, targets.chain(std::iter::repeat_n(1, answers)));
             }
         }
         Ok(stats)
     }
 
-    /// Up to `max` held-out rows of a task, in turn from every source that has some, always the same ones.
+    /// Whether no source gives a task weight, or none was prepared for it.
+    pub fn leaves_out(&self, task: &str) -> bool {
+        self.left_out.contains(task)
+    }
+
+    /// Up to `max` held-out rows of a task, in turn from every source that has some, always the same ones; none of a task that is left
+    /// out.
     pub fn held_out_rows(&self, task: &str, max: usize) -> Vec<RowRef> {
-        let Some(task) = tasks::index(task) else {
+        let Some(task) = tasks::index(task).filter(|_| !self.leaves_out(task)) else {
             return Vec::new();
         };
         let most = self

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::manifest::SPLITS;
 use crate::mixture::Schedule;
 use crate::prepare::ITEM_BYTES;
-use crate::tasks::{self, Item};
+use crate::tasks::{self, Item, Peers};
 
 /// One example of a row table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +189,14 @@ impl Shard {
         all.ok_or_else(|| self.damaged("record", record, "its image codes are not all there"))
     }
 
+    /// The records of one split, for tasks that look at others than their own.
+    pub(super) fn peers(&self, held_out: bool) -> ShardPeers<'_> {
+        ShardPeers {
+            shard: self,
+            held_out,
+        }
+    }
+
     fn entry_row(&self, record: u64) -> Result<EntryRow> {
         let bytes = self.records.try_get(record as usize);
         bytes
@@ -208,5 +216,25 @@ impl Shard {
             let detail = format!("picture {image} is not there with {n_bytes} bytes");
             self.damaged("record", part.record, &detail)
         })
+    }
+}
+
+/// The records of a shard as tasks see them.
+pub(super) struct ShardPeers<'a> {
+    shard: &'a Shard,
+    held_out: bool,
+}
+
+impl Peers for ShardPeers<'_> {
+    fn n_records(&self) -> u64 {
+        self.shard.records.len() as u64
+    }
+
+    fn visit(&self, record: u64, f: &mut dyn FnMut(&Entry)) {
+        let row = self.shard.entry_row(record);
+        if row.is_ok_and(|row| row.held_out == self.held_out) {
+            // A damaged peer is passed over here and reported where its own example is made.
+            let _ = self.shard.with_entry(record, f);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! One record to token ids and pixels; the part that runs in parallel.
 
-use m6_image::{Limits, Rgb8, decode, resize_square, to_chw};
+use m6_image::{resize_square, to_chw};
 use m6_store::hash::hash64;
 use m6_text::Tokenizer;
 
 use super::fine::is_large;
 use crate::config::{DataConfig, SourceConfig};
-use crate::record::{BadRecord, Picture, Record};
+use crate::record::{BadRecord, Record};
 
 /// What a record came to.
 pub(super) enum Digest {
@@ -94,7 +94,7 @@ pub(super) fn digest(
     let mut large = Vec::new();
     let mut bad_pictures = Vec::new();
     for picture in record.images.iter().take(config.max_images) {
-        match decoded(picture, config) {
+        match picture.decoded(config.max_pixels) {
             Ok(image) => {
                 large.push(is_large(&image, config.fit, fine_side));
                 let square = resize_square(&image, config.image_side, config.fit.into());
@@ -134,24 +134,6 @@ pub(super) fn digest(
 pub(super) fn is_held_out(id: &str, share: f64) -> bool {
     let unit = (hash64(id.as_bytes()) >> 11) as f64 / (1u64 << 53) as f64;
     unit < share
-}
-
-/// The picture as it came, or the reason word and the detail.
-fn decoded(picture: &Picture, config: &DataConfig) -> Result<Rgb8, (&'static str, String)> {
-    let limits = Limits {
-        max_pixels: config.max_pixels,
-        ..Limits::default()
-    };
-    Ok(match picture {
-        Picture::Raw(image) => image.clone(),
-        Picture::Drawn(world, split, index) => world.picture(*split, *index).image,
-        Picture::Absent(name) => {
-            return Err(("missing_picture", format!("there is no picture `{name}`")));
-        }
-        Picture::Encoded(_) | Picture::Mapped(..) => {
-            decode(picture.bytes(), &limits).map_err(|error| ("picture", error.to_string()))?
-        }
-    })
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ mod denoise;
 mod image_to_text;
 mod lm;
 mod masked_image;
+mod matching;
 mod multimodal;
 pub mod noise;
+mod retrieval;
 mod super_resolution;
 mod text_to_image;
 mod windows;
@@ -25,7 +27,7 @@ use crate::config::{DataConfig, TaskOptions};
 use crate::entry::Entry;
 
 /// Names of the tasks; a task's index is its place here.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 12] = [
     "lm",
     "denoise",
     "image_to_text",
@@ -36,10 +38,12 @@ pub const NAMES: [&str; 10] = [
     "codes_to_text",
     "super_resolution",
     "masked_super_resolution",
+    "match",
+    "retrieval",
 ];
 
 /// The tasks, in the order of [`NAMES`].
-pub fn all() -> [&'static dyn Task; 10] {
+pub fn all() -> [&'static dyn Task; 12] {
     [
         &lm::Lm,
         &denoise::Denoise,
@@ -51,6 +55,8 @@ pub fn all() -> [&'static dyn Task; 10] {
         &codes_to_text::CodesToText,
         &super_resolution::SuperResolution,
         &super_resolution::MaskedSuperResolution,
+        &matching::Matching,
+        &retrieval::Retrieval,
     ]
 }
 
@@ -176,12 +182,32 @@ pub struct Example {
     pub source: Vec<u32>,
     /// The texts to write (segment Td), without specials.
     pub targets: Vec<Vec<u32>>,
+    /// What is asked of the prefix.
+    pub ask: Ask,
+}
+
+/// What is asked of what an example shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ask {
+    /// To write its targets or codes.
+    #[default]
+    Write,
+    /// Whether pictures and source belong together; this is the right answer.
+    Verdict(bool),
+    /// A vector for the pictures alone and one for the source alone, nearer to each other than to those of other groups.
+    Pair(u32),
 }
 
 impl Example {
     /// Positions this example takes.
     pub fn n_positions(&self, n_patches: usize) -> usize {
         let targets: usize = self.targets.iter().map(|target| target.len() + 1).sum();
+        let targets = targets
+            + match self.ask {
+                Ask::Write => 0,
+                Ask::Verdict(_) => 1,
+                Ask::Pair(_) => 2,
+            };
         self.images.len() * n_patches
             + self.codes.len()
             + self.fine.len()
@@ -209,6 +235,28 @@ pub trait Task: Send + Sync {
         options: &TaskOptions,
         key: Key,
     ) -> Example;
+
+    /// The same where other records of the source may be shown; most tasks look at none.
+    fn example_among(
+        &self,
+        entry: &Entry,
+        _peers: &dyn Peers,
+        item: &Item,
+        layout: &Layout,
+        options: &TaskOptions,
+        key: Key,
+    ) -> Example {
+        self.example(entry, item, layout, options, key)
+    }
+}
+
+/// The records of a source, of which those of one split may be looked at.
+pub trait Peers {
+    /// Records of both splits.
+    fn n_records(&self) -> u64;
+
+    /// Shows a record to `f`, unless it is of the other split or cannot be read.
+    fn visit(&self, record: u64, f: &mut dyn FnMut(&Entry));
 }
 
 /// Ids as the model sees them.

@@ -113,7 +113,7 @@ proptest! {
                     + example.drawn.len()
                     + example.refined.len()
                     + example.hidden.len();
-                prop_assert!(n_told > 0);
+                prop_assert!(n_told > 0 || example.ask != Ask::Write);
                 prop_assert!(example.targets.iter().all(|target| !target.is_empty()));
             }
         }
@@ -383,4 +383,110 @@ fn a_picture_too_small_for_finer_codes_makes_no_example_of_them_and_is_counted()
         assert_eq!(plan.cuts["picture_too_small"], 1);
     }
     assert_eq!(plan(5, &entry, &layout).items.len(), 2);
+}
+
+/// Records of one source, every fifth one held out.
+struct Source(Vec<Owned>);
+
+impl Source {
+    /// Captions of a few words that many share.
+    fn new(n: u16) -> Self {
+        let caption = |i: u16| vec![10, 20 + i % 3, 30 + i % 5, 40 + i % 7, 50 + i];
+        let record = |i: u16| Owned {
+            text: None,
+            captions: vec![caption(i), ids(1000 + 10 * i, 4)],
+            qa: Vec::new(),
+            n_images: 1,
+        };
+        Self((0..n).map(record).collect())
+    }
+
+    fn entry<'a>(&'a self, i: usize, id: &'a str) -> Entry<'a> {
+        Entry {
+            id,
+            ..self.0[i].entry()
+        }
+    }
+}
+
+impl Peers for Source {
+    fn n_records(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn visit(&self, record: u64, f: &mut dyn FnMut(&Entry)) {
+        if !record.is_multiple_of(5) {
+            let id = record.to_string();
+            f(&self.entry(record as usize, &id));
+        }
+    }
+}
+
+/// The examples of record 1 under many keys.
+fn verdicts(source: &Source, hard: f64, n: u64) -> Vec<Example> {
+    let task = index("match").expect("a task");
+    let layout = layout(64, 2);
+    let entry = source.entry(1, "1");
+    let item = plan(task, &entry, &layout).items[0];
+    let options = TaskOptions {
+        hard_negatives: hard,
+        ..TaskOptions::default()
+    };
+    let made = |key| all()[task].example_among(&entry, source, &item, &layout, &options, key);
+    (0..n).map(|i| made(Key::new(i))).collect()
+}
+
+#[test]
+fn half_of_the_texts_are_swapped_with_those_of_the_same_split() {
+    let source = Source::new(40);
+    let own: Vec<Vec<u32>> = source.0[1].captions.iter().map(|ids| widen(ids)).collect();
+    let of_others: Vec<Vec<u32>> = (0..40)
+        .filter(|i| i % 5 != 0 && *i != 1)
+        .flat_map(|i| source.0[i].captions.iter().map(|ids| widen(ids)))
+        .collect();
+    let made = verdicts(&source, 0.5, 600);
+    for example in &made {
+        match example.ask {
+            Ask::Verdict(true) => assert!(own.contains(&example.source)),
+            Ask::Verdict(false) => assert!(of_others.contains(&example.source)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let n_own = made.iter().filter(|e| e.ask == Ask::Verdict(true)).count();
+    assert!((240..360).contains(&n_own), "{n_own}");
+    assert_eq!(made, verdicts(&source, 0.5, 600));
+}
+
+#[test]
+fn hard_swaps_share_more_words_than_random_ones() {
+    let source = Source::new(40);
+    let shared = |hard: f64| {
+        let made = verdicts(&source, hard, 600);
+        let swapped = made.iter().filter(|e| e.ask == Ask::Verdict(false));
+        let n = swapped.clone().count() as f64;
+        let common = swapped.map(|e| e.source.iter().filter(|id| **id < 50).count());
+        common.sum::<usize>() as f64 / n
+    };
+    let (random, hard) = (shared(0.0), shared(1.0));
+    assert!(hard > random * 1.2, "{random} {hard}");
+}
+
+#[test]
+fn a_source_of_one_record_has_nothing_to_swap() {
+    let made = verdicts(&Source::new(2), 1.0, 20);
+    assert!(made.iter().all(|e| e.ask == Ask::Verdict(true)));
+}
+
+#[test]
+fn a_pair_has_the_group_of_its_record() {
+    let source = Source::new(3);
+    let task = index("retrieval").expect("a task");
+    let layout = layout(64, 2);
+    let ask = |id: &str, seed| {
+        let entry = source.entry(1, id);
+        examples(task, &entry, &layout, Key::new(seed))[0].ask
+    };
+    assert_eq!(ask("a", 1), ask("a", 2));
+    assert_ne!(ask("a", 1), ask("b", 1));
+    assert!(matches!(ask("a", 1), Ask::Pair(_)));
 }

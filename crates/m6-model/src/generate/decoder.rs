@@ -459,6 +459,10 @@ pub(super) fn split_qkv(qkv: &[f32], d: usize) -> [Vec<f32>; 3] {
 }
 
 fn linear(layer: &Linear, x: &[f32], act: Act) -> Result<Vec<f32>> {
+    if layer.1.is_some() {
+        let what = "the model has adapters; merge them before it writes (Model::merged)";
+        return Err(Error::Input(what.into()));
+    }
     rows_times(
         x,
         &layer.0.weight.tensor(),

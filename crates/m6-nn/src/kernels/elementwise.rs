@@ -20,6 +20,23 @@ pub fn add<T: Real>(x: &[T], y: &[T]) -> Vec<T> {
     z
 }
 
+/// Row `i` of `x [n, d]` times `factors[i]`; `x` is not empty.
+pub fn scale_rows<T: Real>(x: &[T], factors: &[f32]) -> Vec<T> {
+    let d = x.len() / factors.len();
+    assert_eq!(x.len(), d * factors.len());
+    let mut y = uninit(x.len());
+    let rows = y.par_chunks_mut(d).zip(x.par_chunks(d));
+    rows.zip(factors.par_iter())
+        .with_min_len(64)
+        .for_each(|((y, x), &factor)| {
+            let factor = T::from_f64(f64::from(factor));
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = factor * x;
+            }
+        });
+    y
+}
+
 /// Elements that share one hash, with 16 of its bits each.
 const N_PER_HASH: usize = 4;
 

@@ -8,6 +8,7 @@ pub mod embed;
 pub mod group_norm;
 pub mod head_ce;
 pub mod im2col;
+pub mod info_nce;
 pub mod layer_norm;
 pub mod linear;
 pub mod muon;

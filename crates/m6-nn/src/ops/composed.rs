@@ -25,8 +25,8 @@ pub fn linear(x: &Tensor, w: &Param, b: Option<&Param>, act: Act) -> Result<Tens
     Ok(y.reshape(dims)?)
 }
 
-/// Exact GELU; the backend's own has a gradient of six digits.
-fn gelu(u: &Tensor) -> Result<Tensor> {
+/// [`super::gelu`]; the backend's own has a gradient of six digits.
+pub fn gelu(u: &Tensor) -> Result<Tensor> {
     let phi = ((u * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)?;
     Ok((u * (phi * 0.5)?)?)
 }
@@ -79,6 +79,12 @@ pub fn scatter_rows(x: &Tensor, rows: &Tensor, at: &[u32]) -> Result<Tensor> {
     Ok(x.index_add(&Tensor::new(at, x.device())?, rows, 0)?)
 }
 
+/// [`super::scale_rows`].
+pub fn scale_rows(x: &Tensor, factors: &[f32]) -> Result<Tensor> {
+    let factors = Tensor::new(factors, x.device())?.unsqueeze(1)?;
+    Ok(x.broadcast_mul(&factors.to_dtype(x.dtype())?)?)
+}
+
 /// [`super::add`], or [`super::add_dropout`] with a mask.
 pub fn add_dropout(x: &Tensor, y: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     let Some(dropout) = dropout else {
@@ -110,4 +116,44 @@ pub fn head_ce(
     let weights = Tensor::new(weights, h.device())?.to_dtype(h.dtype())?;
     let nll = nll.detach().to_dtype(candle_core::DType::F32)?.to_vec1()?;
     Ok(((smoothed * weights)?.sum_all()?, nll))
+}
+
+/// [`super::info_nce`].
+pub fn info_nce(
+    p: &Tensor,
+    t: &Tensor,
+    log_scale: &Param,
+    groups: &[u32],
+    weights: &[f32],
+) -> Result<(Tensor, Vec<f32>)> {
+    let k = groups.len();
+    let unit = |x: &Tensor| -> Result<Tensor> {
+        let norms = x.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
+        Ok(x.broadcast_div(&norms)?)
+    };
+    let scale = log_scale
+        .tensor()
+        .minimum(crate::kernels::info_nce::MAX_SCALE.ln())?
+        .exp()?;
+    let logits = unit(p)?
+        .matmul(&unit(t)?.t()?)?
+        .broadcast_mul(&scale.reshape((1, 1))?)?;
+    // Other rows of the same group are taken out of every sum.
+    let hidden = |i: usize, j: usize| i != j && groups[i] == groups[j];
+    let mask: Vec<f64> = (0..k * k)
+        .map(|at| if hidden(at / k, at % k) { -1e9 } else { 0.0 })
+        .collect();
+    let logits = (logits + Tensor::from_vec(mask, (k, k), p.device())?.to_dtype(p.dtype())?)?;
+    let own: Vec<u32> = (0..k as u32).collect();
+    let own = Tensor::new(own, p.device())?.unsqueeze(1)?;
+    let side = |logits: &Tensor| -> Result<Tensor> {
+        let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+        let log_total = shifted.exp()?.sum_keepdim(1)?.log()?;
+        let log_p = shifted.broadcast_sub(&log_total)?;
+        Ok(log_p.gather(&own, 1)?.squeeze(1)?.neg()?)
+    };
+    let nll = Tensor::cat(&[side(&logits)?, side(&logits.t()?.contiguous()?)?], 0)?;
+    let weights = Tensor::new(weights, p.device())?.to_dtype(p.dtype())?;
+    let values = nll.detach().to_dtype(candle_core::DType::F32)?.to_vec1()?;
+    Ok(((nll * weights)?.sum_all()?, values))
 }

@@ -98,6 +98,45 @@ fn rows(dtype: DType) -> [Case; 2] {
     [select, scatter]
 }
 
+fn gelu(dtype: DType) -> Case {
+    Case {
+        name: "gelu",
+        params: params(dtype, &[("x", &[4, 9])]),
+        fused: Box::new(|q| ops::gelu(&t(q, "x"))),
+        composed: Box::new(|q| composed::gelu(&t(q, "x"))),
+    }
+}
+
+fn scale_rows(dtype: DType) -> Case {
+    let factors = [1.25_f32, 0.0, -2.0, 1.0, 0.5];
+    Case {
+        name: "scale_rows",
+        params: params(dtype, &[("x", &[5, 3])]),
+        fused: Box::new(move |q| ops::scale_rows(&t(q, "x"), factors.into())),
+        composed: Box::new(move |q| composed::scale_rows(&t(q, "x"), &factors)),
+    }
+}
+
+fn info_nce(dtype: DType) -> Case {
+    // Two pairs are of one group; every row has a weight of its own.
+    let groups = [3_u32, 1, 4, 1, 5];
+    let weights: Vec<f32> = (0..10).map(|i| 0.05 + 0.02 * i as f32).collect();
+    let weights2 = weights.clone();
+    let shapes: &[(&str, &[usize])] = &[("p", &[5, 4]), ("t", &[5, 4]), ("log_scale", &[1])];
+    Case {
+        name: "info_nce",
+        params: params(dtype, shapes),
+        fused: Box::new(move |q| {
+            let (p_ke, t_ke) = (t(q, "p"), t(q, "t"));
+            Ok(ops::info_nce(&p_ke, &t_ke, p(q, "log_scale"), &groups, &weights)?.0)
+        }),
+        composed: Box::new(move |q| {
+            let (p_ke, t_ke) = (t(q, "p"), t(q, "t"));
+            Ok(composed::info_nce(&p_ke, &t_ke, p(q, "log_scale"), &groups, &weights2)?.0)
+        }),
+    }
+}
+
 fn sums(dtype: DType) -> [Case; 2] {
     use m6_nn::kernels::elementwise::Dropout;
     let shapes: &[(&str, &[usize])] = &[("x", &[6, 5]), ("y", &[6, 5])];
@@ -172,6 +211,7 @@ pub fn all(dtype: DType) -> Vec<Case> {
         // More rows than one chunk of logits holds.
         head_ce(dtype, "head_ce_chunks", 1030, 0.05, true),
     ];
+    cases.extend([gelu(dtype), scale_rows(dtype), info_nce(dtype)]);
     cases.extend(rows(dtype));
     cases.extend(sums(dtype));
     cases

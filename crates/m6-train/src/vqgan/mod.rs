@@ -90,6 +90,16 @@ fn check(spec: &VqganSpec<'_>) -> Result<()> {
     if train.ema > 0.0 || train.accum > 1 {
         problems.push("train.ema and train.accum are not offered for a VQGAN".into());
     }
+    let of_finetuning = train.layer_decay != 1.0
+        || train.drop_path > 0.0
+        || !train.freeze.is_empty()
+        || train.keeps_best();
+    if of_finetuning {
+        problems.push(
+            "train.layer_decay, drop_path, freeze, keep_best and patience are not offered for a VQGAN"
+                .into(),
+        );
+    }
     match problems.is_empty() {
         true => Ok(()),
         false => Err(Error::Config { problems }),
@@ -315,6 +325,8 @@ impl<'a> Run<'a> {
             eval: self.last_eval,
             checkpoint,
             interrupted: step < self.spec.train_cfg.steps,
+            stopped_early: false,
+            best: None,
         })
     }
 }
@@ -362,6 +374,7 @@ fn first_state(
         schedule: spec.train_cfg.schedule(),
         world: 1,
         spikes: Default::default(),
+        best: None,
         config_hash: hash_bytes(settings.to_string().as_bytes()),
         data_hash: hash_bytes(data.to_string().as_bytes()),
         settings,

@@ -5,7 +5,7 @@ use m6_train::{Outcome, Silent, TrainConfig};
 use std::path::Path;
 
 /// Everything on that keeps state: dropout, accumulation, smoothing, average, spike history.
-fn stateful() -> TrainConfig {
+pub fn stateful() -> TrainConfig {
     TrainConfig {
         steps: 20,
         rows_per_batch: 6,
@@ -20,7 +20,7 @@ fn stateful() -> TrainConfig {
     }
 }
 
-fn assert_same_run(a: &Path, b: &Path, step: u64) {
+pub fn assert_same_run(a: &Path, b: &Path, step: u64) {
     for file in [
         "model.safetensors",
         "optimizer.safetensors",

@@ -194,6 +194,7 @@ struct Ways<'a> {
     overwrite: bool,
     dropout: f32,
     init: Option<&'a Path>,
+    model: Option<&'a ModelConfig>,
 }
 
 fn start<O: Watch>(
@@ -204,12 +205,13 @@ fn start<O: Watch>(
     observer: &mut O,
 ) -> Result<Outcome> {
     let never = AtomicBool::new(false);
-    let model_cfg = model_config(ways.dropout);
+    let own = model_config(ways.dropout);
+    let model_cfg = ways.model.unwrap_or(&own);
     let spec = PretrainSpec {
         mixture: &m6_data::LoaderConfig::default(),
         patch_weights: None,
         init_model: ways.init,
-        model_cfg: &model_cfg,
+        model_cfg,
         train_cfg: config,
         data_dir: data,
         run_dir: dir,
@@ -263,6 +265,24 @@ pub fn run_from<O: Watch>(
 ) -> Result<Outcome> {
     let ways = Ways {
         init: Some(from),
+        resume,
+        ..Ways::default()
+    };
+    start(data_dir(), dir, config, ways, observer)
+}
+
+/// A run of another model, perhaps from the weights of another run.
+pub fn run_model<O: Watch>(
+    model: &ModelConfig,
+    from: Option<&Path>,
+    dir: &Path,
+    config: &TrainConfig,
+    resume: bool,
+    observer: &mut O,
+) -> Result<Outcome> {
+    let ways = Ways {
+        init: from,
+        model: Some(model),
         resume,
         ..Ways::default()
     };

@@ -2,7 +2,7 @@
 
 use crate::fixture::{self, small_train};
 use m6_store::atomic::write_file;
-use m6_train::{Error, Silent, TrainConfig, export_model, load_model};
+use m6_train::{Adapters, Error, Silent, TrainConfig, export_model, load_model};
 use std::path::{Path, PathBuf};
 
 fn trained(dir: &Path, ema: f64) -> PathBuf {
@@ -28,7 +28,7 @@ fn weights(path: &Path) -> Vec<u8> {
 
 fn exported(dir: &Path) -> PathBuf {
     let out = dir.join("model");
-    export_model(&trained(dir, 0.0), &out).unwrap();
+    export_model(&trained(dir, 0.0), &out, Adapters::Merge).unwrap();
     std::fs::remove_file(out.join("MANIFEST.json")).unwrap();
     out
 }
@@ -42,7 +42,7 @@ fn run_checkpoint_and_export_give_the_same_model() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path(), 0.0);
     let out = dir.path().join("model");
-    export_model(&run, &out).unwrap();
+    export_model(&run, &out, Adapters::Merge).unwrap();
     let from_run = weights(&run);
     assert!(from_run == weights(&fixture::checkpoint(&run, 4)));
     assert!(from_run == weights(&out));
@@ -66,7 +66,7 @@ fn a_run_with_an_average_shows_the_average() {
     assert!(weights(&run) == average);
     assert!(average != std::fs::read(checkpoint.join("model.safetensors")).unwrap());
     let out = dir.path().join("model");
-    export_model(&run, &out).unwrap();
+    export_model(&run, &out, Adapters::Merge).unwrap();
     assert!(std::fs::read(out.join("model.safetensors")).unwrap() == average);
 }
 

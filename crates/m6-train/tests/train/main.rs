@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod exact;
+mod finetune;
 mod fixture;
 mod folder;
 mod guard;

@@ -35,7 +35,14 @@ pub struct Case {
 
 /// Runs the verb.
 pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
-    let EvalVerb::Image(args) = verb;
+    match verb {
+        EvalVerb::Image(args) => image(args, common, terminal),
+        EvalVerb::Match(args) => super::eval_match::run(args, common, terminal),
+        EvalVerb::Retrieval(args) => super::eval_retrieval::run(args, common, terminal),
+    }
+}
+
+fn image(args: &EvalImageArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     if args.enlarge {
         return enlarge::evaluate(args, common, terminal);
     }

@@ -21,6 +21,7 @@ pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<
             how,
         } => answer(question, pictures, how, common, terminal),
         GenerateVerb::Image(args) => super::draw::run(args, common, terminal),
+        GenerateVerb::Match(args) => super::eval_match::generate(args, common, terminal),
     }
 }
 

@@ -53,6 +53,10 @@ pub fn tokenizer_of(config: &RunConfig, terminal: &Terminal) -> Result<Tokenizer
         } else {
             Path::new(&wanted.file).to_path_buf()
         };
+        let path = match path.is_dir() {
+            true => m6_train::tokenizer_file(&path).or_usage()?,
+            false => path,
+        };
         return Tokenizer::from_file(&path).or_data();
     }
     let mut trainer = WordPieceTrainer::new(wanted.vocab_size);

@@ -37,6 +37,7 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
         out: &args.out.out,
         resume: args.resume,
         overwrite: args.out.overwrite,
+        tasks: BTreeMap::new(),
     };
     let outcome = pretrain(&loaded, &job, &stop, terminal)?;
     if terminal.json() {
@@ -77,6 +78,8 @@ pub struct Job<'a> {
     pub resume: bool,
     /// Replace the folder.
     pub overwrite: bool,
+    /// Weights of tasks that replace the prepared ones; empty keeps those.
+    pub tasks: BTreeMap<String, f64>,
 }
 
 /// Sizes that the prepared data decides: the vocabulary and the form of the pictures.
@@ -188,7 +191,10 @@ pub fn pretrain(
     terminal: &Terminal,
 ) -> Result<Outcome> {
     let config = &loaded.config;
-    let mixture = mixture_of(config, job.data)?;
+    let mixture = LoaderConfig {
+        tasks: job.tasks.clone(),
+        ..mixture_of(config, job.data)?
+    };
     let patch_weights = Path::new(&config.init.patch_weights);
     let patches = &config.model.patches;
     if patches.kind == m6_model::PatchKind::Resnet50

@@ -61,6 +61,7 @@ fn train(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<()
         out: &args.out.out,
         resume: args.resume,
         overwrite: args.out.overwrite,
+        tasks: Default::default(),
     };
     let outcome = train_in(&loaded, &job, &out::stop_flag(), terminal)?;
     if terminal.json() {

@@ -117,6 +117,7 @@ fn job<'a>(data: &'a Path, out: &'a Path) -> pretrain::Job<'a> {
         out,
         resume: false,
         overwrite: false,
+        tasks: Default::default(),
     }
 }
 

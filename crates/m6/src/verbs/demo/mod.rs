@@ -50,6 +50,7 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         out: &run_dir,
         resume: false,
         overwrite: false,
+        tasks: Default::default(),
     };
     let outcome = pretrain::pretrain(&loaded, &job, &stop, terminal)?;
     if outcome.interrupted {

@@ -28,7 +28,7 @@ pub use count::{Counts, count};
 pub use error::{Error, Result};
 pub use generate::{
     DrawMethod, DrawOptions, DrawPrompt, Drawn, GenerateOptions, Generated, Prompt, draw, generate,
-    score_target, score_targets,
+    generate_with, rules, score_target, score_targets,
 };
 pub use input::{
     ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,

@@ -128,13 +128,16 @@ pub(super) fn digest(
 }
 
 /// Whether an identity falls into the held-out share; the same for every source and seed.
-pub(super) fn is_held_out(id: &str, share: f64) -> bool {
+pub fn is_held_out(id: &str, share: f64) -> bool {
     let unit = (hash64(id.as_bytes()) >> 11) as f64 / (1u64 << 53) as f64;
     unit < share
 }
 
-/// Pixels at `image_side`, channels first, or the reason word and the detail.
-fn pixels(picture: &Picture, config: &DataConfig) -> Result<Vec<u8>, (&'static str, String)> {
+/// Pixels of a picture at `image_side`, channels first, as prepared data holds them and the model takes them.
+///
+/// # Errors
+/// The reason in one word and the detail, for a picture that is not there or cannot be decoded within the limits.
+pub fn pixels(picture: &Picture, config: &DataConfig) -> Result<Vec<u8>, (&'static str, String)> {
     let limits = Limits {
         max_pixels: config.max_pixels,
         ..Limits::default()

@@ -4,6 +4,7 @@ mod digest;
 mod rows;
 mod source;
 
+pub use digest::{is_held_out, pixels};
 pub(crate) use rows::ITEM_BYTES;
 
 use std::io::Write;

@@ -5,6 +5,7 @@
 //! that depends only on a key. To add a task: write one file, list it in [`all`] and [`NAMES`].
 
 mod answer;
+mod classify;
 mod codes_to_text;
 mod denoise;
 mod image_to_text;
@@ -12,6 +13,7 @@ mod lm;
 mod masked_image;
 mod multimodal;
 pub mod noise;
+mod poem;
 mod text_to_image;
 mod windows;
 
@@ -24,7 +26,7 @@ use crate::config::{DataConfig, TaskOptions};
 use crate::entry::Entry;
 
 /// Names of the tasks; a task's index is its place here.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     "lm",
     "denoise",
     "image_to_text",
@@ -33,10 +35,12 @@ pub const NAMES: [&str; 8] = [
     "text_to_image",
     "masked_image",
     "codes_to_text",
+    "poem",
+    "classify",
 ];
 
 /// The tasks, in the order of [`NAMES`].
-pub fn all() -> [&'static dyn Task; 8] {
+pub fn all() -> [&'static dyn Task; 10] {
     [
         &lm::Lm,
         &denoise::Denoise,
@@ -46,6 +50,8 @@ pub fn all() -> [&'static dyn Task; 8] {
         &text_to_image::TextToImage,
         &masked_image::MaskedImage,
         &codes_to_text::CodesToText,
+        &poem::Poem,
+        &classify::Classify,
     ]
 }
 
@@ -102,14 +108,18 @@ impl Layout {
 
     /// Pictures of a record that an example shows: pictures take at most half of a row, except the first.
     pub fn n_shown(&self, entry: &Entry) -> usize {
-        let by_room = (self.row_len / 2 / self.n_patches).max(1);
-        entry.n_images().min(self.max_images).min(by_room)
+        n_shown(entry.n_images(), self.max_images, self.row_len, self.n_patches)
     }
 
     /// Positions left in a row beside the pictures that are shown.
     pub fn room(&self, n_shown: usize) -> usize {
         self.row_len.saturating_sub(n_shown * self.n_patches)
     }
+}
+
+/// Of `n` pictures, those that an example shows.
+pub(crate) fn n_shown(n: usize, max_images: usize, row_len: usize, n_patches: usize) -> usize {
+    n.min(max_images).min((row_len / 2 / n_patches).max(1))
 }
 
 /// A part of a record that makes one example; what `a` and `b` mean is the task's own.

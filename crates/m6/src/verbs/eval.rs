@@ -1,13 +1,15 @@
-//! `m6 eval image`: what drawn pictures show, read from their pixels, and how far they lie from real ones.
+//! `m6 eval`; here `image`: what drawn pictures show, read from their pixels, and how far they lie from real ones.
 
 use super::common as shared;
 use super::draw::{self, Studio};
+use super::exams;
 use super::feature_sets::{self, Measure};
 use super::rerank::Rerank;
 use super::retrieval;
 use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
+use m6_eval::ExamTask;
 use m6_image::{Limits, Rgb8};
 use m6_store::atomic::DirCommit;
 use m6_world::{Accuracy, Measured, Split, Wanted, World, judge_measured, measure, wanted};
@@ -34,7 +36,14 @@ pub struct Case {
 
 /// Runs the verb.
 pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> {
-    let EvalVerb::Image(args) = verb;
+    let args = match verb {
+        EvalVerb::Image(args) => args,
+        EvalVerb::Caption(args) => return exams::run(ExamTask::Caption, args, common, terminal),
+        EvalVerb::Vqa(args) => return exams::run(ExamTask::Vqa, args, common, terminal),
+        EvalVerb::Qa(args) => return exams::run(ExamTask::Qa, args, common, terminal),
+        EvalVerb::Poem(args) => return exams::run(ExamTask::Poem, args, common, terminal),
+        EvalVerb::Classify(args) => return exams::run(ExamTask::Classify, args, common, terminal),
+    };
     if args.retrieval {
         return retrieval::run(args, common, terminal);
     }

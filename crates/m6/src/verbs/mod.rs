@@ -2,16 +2,20 @@
 
 pub mod bench;
 pub mod common;
+pub mod compare;
+pub mod constrain;
 pub mod corpus;
 pub mod demo;
 pub mod doctor;
 pub mod draw;
 pub mod eval;
+pub mod exams;
 pub mod export;
 pub mod feature_sets;
 pub mod generate;
 pub mod inspect;
 pub mod plan;
+pub mod poem;
 pub mod prepare;
 pub mod preset;
 pub mod pretrain;

@@ -142,8 +142,14 @@ impl QaMap {
         select(value, &self.shared, &mut elements);
         let mut out: Vec<Qa> = Vec::new();
         for element in elements {
-            let kind = self.kind.as_ref().and_then(|kind| kind.strings(element).into_iter().next());
-            let choices = self.choices.iter().flat_map(|choice| choice.strings(element));
+            let kind = self
+                .kind
+                .as_ref()
+                .and_then(|kind| kind.strings(element).into_iter().next());
+            let choices = self
+                .choices
+                .iter()
+                .flat_map(|choice| choice.strings(element));
             let choices: Vec<String> = choices.collect();
             for question in self.question.strings(element) {
                 for answer in self.answer.strings(element) {

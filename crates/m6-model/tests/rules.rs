@@ -6,8 +6,8 @@ use common::{model, numbers, pack, picture, tiny};
 use m6_model::rules::{Choices, Every, Length, NoRepeat, Part, Rule, Skeleton, Text, VerseRule};
 use m6_model::rules::{Next, char_widths};
 use m6_model::{
-    ForwardOptions, GenerateOptions, Generated, Model, ModelConfig, Prompt, generate, generate_with,
-    score_target,
+    ForwardOptions, GenerateOptions, Generated, Model, ModelConfig, Prompt, generate,
+    generate_with, score_target,
 };
 use m6_text::Tokenizer;
 use m6_text::verse::{Shape, Verse};
@@ -109,7 +109,7 @@ fn no_forbidden_word_is_ever_written_and_neighbours_change_nothing() {
     let cfg = tiny();
     let model = lively(&cfg);
     for rule in rules() {
-        for options in modes(12) {
+        for options in modes(14) {
             let prompts = prompts(&cfg);
             let each = vec![rule.as_ref(); prompts.len()];
             let together = run(&model, &prompts, &each, &options);
@@ -133,7 +133,11 @@ fn log_probabilities_are_those_of_the_model_without_the_rule() {
         let got = run(&model, &prompts(&cfg)[..1], &[rule.as_ref()], &options).remove(0);
         let words = [got.ids.as_slice(), &[EOS]].concat();
         let score = score_target(&model, &prompts(&cfg)[0], BOS, &words).expect("scores");
-        assert!((score - got.logprob).abs() < 1e-9, "{score} {}", got.logprob);
+        assert!(
+            (score - got.logprob).abs() < 1e-9,
+            "{score} {}",
+            got.logprob
+        );
     }
 }
 
@@ -143,7 +147,12 @@ fn the_cached_path_chooses_what_the_training_path_would_under_the_rule() {
     let model = lively(&cfg);
     let prompt = prompts(&cfg).remove(0);
     for rule in rules() {
-        let got = run(&model, std::slice::from_ref(&prompt), &[rule.as_ref()], &modes(12)[0]);
+        let got = run(
+            &model,
+            std::slice::from_ref(&prompt),
+            &[rule.as_ref()],
+            &modes(12)[0],
+        );
         let (mut ids, mut finished) = (Vec::new(), false);
         while !finished {
             let sample = common::Sample {
@@ -214,7 +223,12 @@ fn an_open_rule_changes_nothing_and_a_missing_one_is_named() {
     }
     let two: Vec<&dyn Rule> = vec![&open; 2];
     let refused = generate_with(&model, &prompts(&cfg), &two, &modes(9)[0], &mut |_, _| true);
-    assert!(refused.unwrap_err().to_string().contains("2 rules for 3 prompts"));
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("2 rules for 3 prompts")
+    );
 }
 
 #[test]
@@ -238,10 +252,13 @@ fn least_lengths_hold_in_words() {
     assert!(refused.unwrap_err().to_string().contains("min_tokens"));
 }
 
-const CHARS: &str = "天地人日月山水风花雪春夏秋冬光霜乡望头思床前明疑是上举低故国破河在城草木深感时溅泪恨别鸟惊心";
+const CHARS: &str =
+    "天地人日月山水风花雪春夏秋冬光霜乡望头思床前明疑是上举低故国破河在城草木深感时溅泪恨别鸟惊心";
 
 fn vocabulary() -> Tokenizer {
-    let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "，", "。", "abc", "##d", "！"];
+    let names = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "，", "。", "abc", "##d", "！",
+    ];
     let names = names.into_iter().map(String::from);
     let chars = CHARS.chars().map(String::from);
     Tokenizer::from_tokens(names.chain(chars).collect()).expect("a vocabulary")
@@ -295,7 +312,13 @@ fn a_given_line_begins_the_poem() {
         target: tokenizer.encode("床前明月光，"),
         ..Prompt::default()
     };
-    let got = run(&model, std::slice::from_ref(&prompt), &[&rule], &modes(60)[0]).remove(0);
+    let got = run(
+        &model,
+        std::slice::from_ref(&prompt),
+        &[&rule],
+        &modes(60)[0],
+    )
+    .remove(0);
     let text = format!("床前明月光，{}", tokenizer.decode(&got.ids));
     assert_eq!(Verse::parse(&text).map(|v| v.shape), Some(shape), "{text}");
 }

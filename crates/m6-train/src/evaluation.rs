@@ -28,7 +28,10 @@ pub(crate) fn section(run: &Path) -> Result<String> {
         let (Some(scores), Some(control)) =
             (found["scores"].as_object(), found["control"].as_object())
         else {
-            return Err(Error::damaged(&path, format!("`{task}` has no `scores` and `control`")));
+            return Err(Error::damaged(
+                &path,
+                format!("`{task}` has no `scores` and `control`"),
+            ));
         };
         // Text of a file stays on its line and in its cell.
         let plain = |text: &str| text.replace(['\n', '\r', '|', '`'], " ");
@@ -77,7 +80,8 @@ mod tests {
 
     fn of(record: &Value) -> Result<String> {
         let folder = tempfile::tempdir().expect("a folder");
-        m6_store::atomic::write_file(&folder.path().join(EVAL_FILE), &pretty(record)).expect("written");
+        m6_store::atomic::write_file(&folder.path().join(EVAL_FILE), &pretty(record))
+            .expect("written");
         section(folder.path())
     }
 
@@ -87,9 +91,18 @@ mod tests {
             "n": 9, "step": 4, "data": "a|b", "scores": {"exact": 0.5, "exact/color": null},
             "control": {"blind": {"exact": 0.25}}}}}))
         .expect("a section");
-        assert!(text.contains("| figure | model | blind |\n|---|---:|---:|\n"), "{text}");
-        assert!(text.contains("| exact | 0.5000 | 0.2500 |\n| exact/color | - | - |"), "{text}");
-        assert!(text.contains("`vqa`, 9 questions of `a b`, update 4"), "{text}");
+        assert!(
+            text.contains("| figure | model | blind |\n|---|---:|---:|\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| exact | 0.5000 | 0.2500 |\n| exact/color | - | - |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("`vqa`, 9 questions of `a b`, update 4"),
+            "{text}"
+        );
     }
 
     #[test]

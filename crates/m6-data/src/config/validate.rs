@@ -122,7 +122,8 @@ fn one_source(source: &SourceConfig, out: &mut Vec<String>) {
         out.push(format!("source `{name}`: question and answer go together"));
     }
     for task in ["poem", "classify"] {
-        if source.tasks.contains_key(task) && source.answer.is_none() && source.kind != Kind::World {
+        if source.tasks.contains_key(task) && source.answer.is_none() && source.kind != Kind::World
+        {
             out.push(format!(
                 "source `{name}`: task `{task}` needs question and answer (title and verse, or a question and the label)"
             ));

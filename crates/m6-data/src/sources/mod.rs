@@ -34,11 +34,7 @@ pub fn open(config: &SourceConfig, root: &Path) -> Result<Box<dyn Source>> {
 }
 
 /// As [`open`], with the side of drawn pictures in pixels.
-pub fn open_sized(
-    config: &SourceConfig,
-    root: &Path,
-    side: usize,
-) -> Result<Box<dyn Source>> {
+pub fn open_sized(config: &SourceConfig, root: &Path, side: usize) -> Result<Box<dyn Source>> {
     let files = expand(&config.name, &config.path, root)?;
     let side_files = match &config.side {
         Some(side) => expand(&config.name, &Fields::from([side.as_str()]), root)?,

@@ -108,7 +108,12 @@ impl Layout {
 
     /// Pictures of a record that an example shows: pictures take at most half of a row, except the first.
     pub fn n_shown(&self, entry: &Entry) -> usize {
-        n_shown(entry.n_images(), self.max_images, self.row_len, self.n_patches)
+        n_shown(
+            entry.n_images(),
+            self.max_images,
+            self.row_len,
+            self.n_patches,
+        )
     }
 
     /// Positions left in a row beside the pictures that are shown.

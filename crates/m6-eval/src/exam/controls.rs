@@ -15,7 +15,10 @@ pub(super) fn n_rounds(exam: &Exam) -> usize {
 }
 
 fn has_pictures(exam: &Exam) -> bool {
-    exam.items.items.iter().any(|item| !item.pictures.is_empty())
+    exam.items
+        .items
+        .iter()
+        .any(|item| !item.pictures.is_empty())
 }
 
 /// Whether questions are asked again beside the pictures of another record; captions need not be written again for that.
@@ -78,8 +81,14 @@ pub(super) fn run(
         add("true", &verses)?;
     }
     if exam.task == ExamTask::Vqa && items.iter().all(|item| !item.choices.is_empty()) {
-        let share: f64 = items.iter().map(|item| 1.0 / item.choices.len() as f64).sum();
-        out.insert("chance".to_owned(), json!({"exact": share / items.len() as f64}));
+        let share: f64 = items
+            .iter()
+            .map(|item| 1.0 / item.choices.len() as f64)
+            .sum();
+        out.insert(
+            "chance".to_owned(),
+            json!({"exact": share / items.len() as f64}),
+        );
     }
     Ok(out)
 }

@@ -163,17 +163,26 @@ impl Items {
             ExamTask::Qa | ExamTask::Poem => record.images.is_empty(),
             ExamTask::Classify => true,
         };
-        let mut items = if wanted { questions(task, record) } else { Vec::new() };
+        let mut items = if wanted {
+            questions(task, record)
+        } else {
+            Vec::new()
+        };
         if items.is_empty() {
             self.n_passed_over += 1;
             return;
         }
         let mut pictures = Vec::new();
-        for picture in record.images.iter().take(layout.n_shown(record.images.len())) {
+        for picture in record
+            .images
+            .iter()
+            .take(layout.n_shown(record.images.len()))
+        {
             match m6_data::pixels(picture, layout) {
                 Ok(pixels) => pictures.extend(pixels),
                 Err((reason, detail)) => {
-                    self.bad.push(format!("{}: {reason}: {detail}", record.place));
+                    self.bad
+                        .push(format!("{}: {reason}: {detail}", record.place));
                     return;
                 }
             }
@@ -295,13 +304,30 @@ mod tests {
             ..SourceConfig::default()
         };
         let read = |task, which, n| {
-            Items::read(task, std::slice::from_ref(&world), ".".as_ref(), &layout, which, n)
+            Items::read(
+                task,
+                std::slice::from_ref(&world),
+                ".".as_ref(),
+                &layout,
+                which,
+                n,
+            )
         };
         let vqa = read(ExamTask::Vqa, Which::All, usize::MAX).unwrap();
-        assert!(vqa.items.iter().all(|item| item.pictures.len() == 3 * 16 * 16));
+        assert!(
+            vqa.items
+                .iter()
+                .all(|item| item.pictures.len() == 3 * 16 * 16)
+        );
         assert!(vqa.items.iter().all(|item| item.kind.is_some()));
-        assert_eq!(read(ExamTask::Caption, Which::All, 2).unwrap().items.len(), 2);
+        assert_eq!(
+            read(ExamTask::Caption, Which::All, 2).unwrap().items.len(),
+            2
+        );
         let message = read(ExamTask::Poem, Which::All, 9).unwrap_err().to_string();
-        assert!(message.contains("title and verse") && message.contains("world"), "{message}");
+        assert!(
+            message.contains("title and verse") && message.contains("world"),
+            "{message}"
+        );
     }
 }

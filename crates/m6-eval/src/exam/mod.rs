@@ -59,7 +59,9 @@ impl ExamTask {
             ExamTask::Caption => "a picture and captions",
             ExamTask::Vqa => "a picture, a question and an answer",
             ExamTask::Qa => "a question and an answer, and no picture",
-            ExamTask::Poem => "a title and verse (as question and answer): lines of 5 or of 7 characters, an even number from 4 to 16",
+            ExamTask::Poem => {
+                "a title and verse (as question and answer): lines of 5 or of 7 characters, an even number from 4 to 16"
+            }
             ExamTask::Classify => "a text or a picture, and a question with the label as answer",
         }
     }
@@ -78,7 +80,9 @@ impl ExamTask {
     pub fn sources(self, sources: Vec<SourceConfig>) -> Vec<SourceConfig> {
         let teaches = |source: &SourceConfig| {
             let weights = source.task_weights();
-            self.taught_by().iter().any(|task| weights.contains_key(*task))
+            self.taught_by()
+                .iter()
+                .any(|task| weights.contains_key(*task))
         };
         match sources.iter().any(teaches) {
             true => sources.into_iter().filter(teaches).collect(),

@@ -5,8 +5,8 @@ use super::speak::{Sight, Speaker};
 use super::{ExamError, ExamTask, Item, Items, Settings, Which};
 use crate::classify::measure_known_labels;
 use crate::{
-    Measured, Segment, Training, measure_captions, measure_poem, measure_qa,
-    measure_vqa, parse_candidates, parse_references,
+    Measured, Segment, Training, measure_captions, measure_poem, measure_qa, measure_vqa,
+    parse_candidates, parse_references,
 };
 use m6_data::{DataConfig, Manifest};
 use m6_model::Model;
@@ -121,8 +121,12 @@ impl Exam {
         let n = self.items.items.len();
         let mut round = 0;
         let mut say = |sights: &[Sight<'_>]| {
-            let shown: Vec<(&Item, Sight<'_>)> =
-                self.items.items.iter().zip(sights.iter().copied()).collect();
+            let shown: Vec<(&Item, Sight<'_>)> = self
+                .items
+                .items
+                .iter()
+                .zip(sights.iter().copied())
+                .collect();
             let before = round;
             round += 1;
             speaker.say(&shown, &mut |done| {
@@ -168,8 +172,16 @@ impl Exam {
         let items = self.items.items.iter();
         let shown: Vec<(&Item, Sight<'_>)> = items.map(|item| (item, Sight::Whole)).collect();
         let said = speaker.say(&shown, &mut |_| {})?;
-        let measured = measure(self.task, &self.references(), &self.candidates(&said, &[]), None)?;
-        let at = measured.names.iter().position(|name| name == self.task.headline());
+        let measured = measure(
+            self.task,
+            &self.references(),
+            &self.candidates(&said, &[]),
+            None,
+        )?;
+        let at = measured
+            .names
+            .iter()
+            .position(|name| name == self.task.headline());
         Ok(at.map_or(f64::NAN, |at| measured.figures()[at]))
     }
 

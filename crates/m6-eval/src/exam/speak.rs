@@ -43,7 +43,7 @@ impl Speaker<'_> {
         for (i, &(item, sight)) in shown.iter().enumerate() {
             let choices = match self.task {
                 ExamTask::Classify => self.labels,
-                _ => &item.choices,
+                _ => item.choices.as_slice(),
             };
             if choices.is_empty() {
                 open.push(i);
@@ -140,12 +140,7 @@ impl Speaker<'_> {
         Ok((logprob, ids.len()))
     }
 
-    fn words(
-        &self,
-        item: &Item,
-        what: &'static str,
-        text: &str,
-    ) -> Result<Vec<u32>, ExamError> {
+    fn words(&self, item: &Item, what: &'static str, text: &str) -> Result<Vec<u32>, ExamError> {
         let ids = self.tokenizer.encode(text);
         match ids.is_empty() {
             true => Err(ExamError::NoWords {
@@ -252,7 +247,10 @@ fn nearest_part(passage: &[u32], question: &[u32], n: usize) -> usize {
         return 0;
     }
     // The middle of the first run of equally good places has the hits farthest from its ends.
-    let run = places[first..].iter().take_while(|(hits, _)| *hits == best).count();
+    let run = places[first..]
+        .iter()
+        .take_while(|(hits, _)| *hits == best)
+        .count();
     first + (run - 1) / 2
 }
 
@@ -265,8 +263,14 @@ mod tests {
         let passage: Vec<u32> = (0..100).collect();
         let first = nearest_part(&passage, &[60, 61, 62], 20);
         assert!((43..=60).contains(&first), "{first}");
-        assert!(passage[first..first + 20].contains(&60) && passage[first..first + 20].contains(&62));
-        assert_eq!(nearest_part(&passage, &[200, 201], 20), 0, "nothing to go by");
+        assert!(
+            passage[first..first + 20].contains(&60) && passage[first..first + 20].contains(&62)
+        );
+        assert_eq!(
+            nearest_part(&passage, &[200, 201], 20),
+            0,
+            "nothing to go by"
+        );
         assert_eq!(nearest_part(&passage, &[5, 6], 100), 0);
         assert_eq!(nearest_part(&[7], &[7], 1), 0);
     }

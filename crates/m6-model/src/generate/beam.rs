@@ -99,12 +99,7 @@ impl Search {
     }
 
     /// Extends every growing text by one word and keeps the best.
-    fn advance(
-        &mut self,
-        picker: &Picker,
-        rule: Option<&dyn Rule>,
-        options: &GenerateOptions,
-    ) {
+    fn advance(&mut self, picker: &Picker, rule: Option<&dyn Rule>, options: &GenerateOptions) {
         let mut kept = Vec::new();
         // Twice as many as beams, so that enough remain when all the best ones end here.
         for (rank, (logprob, parent, id)) in self

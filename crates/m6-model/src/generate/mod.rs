@@ -114,7 +114,14 @@ pub fn generate_with(
     {
         let written = runs.into_iter().map(|run| {
             let on_token = &mut |id| on_token(0, id);
-            greedy::write(&decoder, &picker, options, run, rules.first().copied(), on_token)
+            greedy::write(
+                &decoder,
+                &picker,
+                options,
+                run,
+                rules.first().copied(),
+                on_token,
+            )
         });
         return written.collect();
     }

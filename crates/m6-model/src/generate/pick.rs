@@ -92,12 +92,7 @@ impl Picker {
         }
     }
 
-    fn sample(
-        &self,
-        logits: &[f32],
-        allowed: &Allowed<'_>,
-        stream: &mut Stream,
-    ) -> Option<u32> {
+    fn sample(&self, logits: &[f32], allowed: &Allowed<'_>, stream: &mut Stream) -> Option<u32> {
         let n = if self.top_k == 0 {
             logits.len()
         } else {
@@ -138,7 +133,12 @@ impl Picker {
 
 /// The `n` likeliest allowed words in order, the lower id first among equals.
 pub(super) fn likeliest(logits: &[f32], allowed: &Allowed<'_>, n: usize) -> Vec<u32> {
-    let logit = |id: u32| logits.get(id as usize).copied().unwrap_or(f32::NEG_INFINITY);
+    let logit = |id: u32| {
+        logits
+            .get(id as usize)
+            .copied()
+            .unwrap_or(f32::NEG_INFINITY)
+    };
     let mut ids = allowed.ids();
     ids.retain(|&id| logit(id) > f32::NEG_INFINITY);
     let by_logit = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
@@ -181,8 +181,9 @@ mod tests {
             ..GenerateOptions::default()
         });
         let text = Text::default();
-        let mut choose =
-            |picker: &Picker, rule| picker.choose(&LOGITS, &picker.allowed(text, rule), &mut stream);
+        let mut choose = |picker: &Picker, rule| {
+            picker.choose(&LOGITS, &picker.allowed(text, rule), &mut stream)
+        };
         assert_eq!(choose(&banned, None), Some(2));
         let all = picker(GenerateOptions {
             banned: vec![0, 1, 2, 3, 4],

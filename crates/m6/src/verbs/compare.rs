@@ -5,6 +5,7 @@ use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Subcommand;
+use clap::builder::TypedValueParser;
 use m6_eval::ExamTask;
 use m6_store::rng::Key;
 use serde_json::{Map, Value, json};
@@ -42,7 +43,11 @@ pub fn run(verb: &ReportVerb, common: &Common, terminal: &Terminal) -> Result<()
     }
     if tasks.is_empty() {
         let names = |tasks: &Map<String, Value>| {
-            tasks.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+            tasks
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         return Err(Failure::usage(format!(
             "no task is in both: {} has {}; {} has {}",
@@ -53,7 +58,9 @@ pub fn run(verb: &ReportVerb, common: &Common, terminal: &Terminal) -> Result<()
         )));
     }
     match terminal.json() {
-        true => terminal.object(&json!({"a": a, "b": b, "tasks": tasks})),
+        true => terminal.object(
+            &json!({"a": a.display().to_string(), "b": b.display().to_string(), "tasks": tasks}),
+        ),
         false => terminal.data(&table(&tasks)),
     }
     Ok(())
@@ -62,13 +69,7 @@ pub fn run(verb: &ReportVerb, common: &Common, terminal: &Terminal) -> Result<()
 type Side<'a> = (&'a Path, &'a Value);
 
 /// A row for every figure that both have.
-fn compare(
-    name: &str,
-    a: Side<'_>,
-    b: Side<'_>,
-    resamples: usize,
-    key: Key,
-) -> Result<Vec<Value>> {
+fn compare(name: &str, a: Side<'_>, b: Side<'_>, resamples: usize, key: Key) -> Result<Vec<Value>> {
     let task: ExamTask = name.parse().or_data()?;
     let references = said(a, "references")?;
     if references != said(b, "references")? {
@@ -99,7 +100,10 @@ fn said((path, evaluation): Side<'_>, side: &str) -> Result<Vec<u8>> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let file = evaluation[side].as_str().map(|name| dir.join(name));
     let Some(file) = file else {
-        return Err(Failure::data(format!("{}: names no {side}", path.display())));
+        return Err(Failure::data(format!(
+            "{}: names no {side}",
+            path.display()
+        )));
     };
     std::fs::read(&file).map_err(|e| {
         Failure::data(format!("cannot read {}: {e}", file.display()))

@@ -26,7 +26,10 @@ impl Constraint {
     pub fn of(how: &GenerateArgs, tokenizer: &Tokenizer) -> Result<Self> {
         let eos = tokenizer.special().sep;
         if !how.choice.is_empty() {
-            let texts = how.choice.iter().map(|text| words(tokenizer, "--choice", text));
+            let texts = how
+                .choice
+                .iter()
+                .map(|text| words(tokenizer, "--choice", text));
             let texts = texts.collect::<Result<Vec<_>>>()?;
             let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
             return Ok(Self::Choice(Choices::new(&texts, eos).or_usage()?, longest));
@@ -34,7 +37,10 @@ impl Constraint {
         if let Some(template) = &how.template {
             return Self::template(template, how.max_tokens, tokenizer);
         }
-        let (min, max) = (how.min_chars.unwrap_or(0), how.max_chars.unwrap_or(usize::MAX));
+        let (min, max) = (
+            how.min_chars.unwrap_or(0),
+            how.max_chars.unwrap_or(usize::MAX),
+        );
         if min > max || max == 0 {
             return Err(Failure::usage(format!(
                 "--min-chars {min} and --max-chars {max} leave no length"
@@ -50,8 +56,10 @@ impl Constraint {
         let texts: Vec<String> = template.split(FIELD).map(str::to_owned).collect();
         let n_fields = texts.len() - 1;
         if n_fields == 0 {
-            return Err(Failure::usage(format!("--template {template} has no field"))
-                .hint("a * stands for what is to be filled in"));
+            return Err(
+                Failure::usage(format!("--template {template} has no field"))
+                    .hint("a * stands for what is to be filled in"),
+            );
         }
         let mut fixed = Vec::with_capacity(texts.len());
         for text in &texts {

@@ -5,6 +5,7 @@ use crate::cli::Common;
 use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
+use clap::builder::TypedValueParser;
 use m6_eval::{ExamTask, Settings};
 use m6_model::rules::{Rule, VerseRule};
 use m6_model::{GenerateOptions, Prompt};
@@ -56,11 +57,17 @@ pub struct PoemArgs {
 
 /// Runs the verb.
 pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> {
-    let shape = Shape::new(args.form, args.lines)
-        .map_err(|error| Failure::usage(format!("--form {} --lines {}: {error}", args.form, args.lines)))?;
+    let shape = Shape::new(args.form, args.lines).map_err(|error| {
+        Failure::usage(format!(
+            "--form {} --lines {}: {error}",
+            args.form, args.lines
+        ))
+    })?;
     if args.n > 1 && args.beams > 1 {
-        return Err(Failure::usage("--n with --beams: a search finds one poem, not several")
-            .hint("leave out --beams to draw several"));
+        return Err(
+            Failure::usage("--n with --beams: a search finds one poem, not several")
+                .hint("leave out --beams to draw several"),
+        );
     }
     let bundle = common::load_model(&args.model, terminal)?;
     let tokenizer = &bundle.tokenizer;
@@ -69,7 +76,10 @@ pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     rule.check_room(max_len).or_usage()?;
     let prompt = prompt(args, shape, tokenizer, max_len)?;
     if common.dry_run {
-        terminal.say(&format!("would write {} poem(s) of {} lines", args.n, args.lines));
+        terminal.say(&format!(
+            "would write {} poem(s) of {} lines",
+            args.n, args.lines
+        ));
         return Ok(());
     }
     let prompts = vec![prompt; args.n];
@@ -91,7 +101,9 @@ pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> 
 
 fn write(args: &PoemArgs, lines: &[&str], logprob: f64, terminal: &Terminal) -> Result<()> {
     if !terminal.json() {
-        let couplets = lines.chunks(2).map(|pair| format!("{}。\n", pair.join("，")));
+        let couplets = lines
+            .chunks(2)
+            .map(|pair| format!("{}。\n", pair.join("，")));
         terminal.data(&couplets.chain(["\n".to_owned()]).collect::<String>());
         return Ok(());
     }
@@ -112,17 +124,15 @@ fn measured(lines: &[&str]) -> Result<[f64; 2]> {
         (Some(1.0), Some(rhyme), Some(tones)) => Ok([rhyme, tones]),
         _ => Err(Failure::new(
             Code::Check,
-            format!("what was written is no poem of this form: {}", Value::from(lines.join("，"))),
+            format!(
+                "what was written is no poem of this form: {}",
+                Value::from(lines.join("，"))
+            ),
         )),
     }
 }
 
-fn options(
-    args: &PoemArgs,
-    rule: &VerseRule,
-    tokenizer: &Tokenizer,
-    seed: u64,
-) -> GenerateOptions {
+fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) -> GenerateOptions {
     let (marks, usual) = (tokenizer.special(), Settings::of(ExamTask::Poem));
     GenerateOptions {
         max_tokens: rule.n_words() + 1,
@@ -153,7 +163,11 @@ fn prompt(args: &PoemArgs, shape: Shape, tokenizer: &Tokenizer, max_len: usize) 
         (Some(title), None) => (Ask::Title(title.trim()), Vec::new()),
         (None, None) => return Err(Failure::usage("--title T or --first-line L is needed")),
     };
-    if args.title.as_ref().is_some_and(|title| title.trim().is_empty()) {
+    if args
+        .title
+        .as_ref()
+        .is_some_and(|title| title.trim().is_empty())
+    {
         return Err(Failure::usage("--title is empty"));
     }
     let source = tokenizer.encode(&shape.ask(ask));

@@ -24,7 +24,11 @@ impl Choices {
     /// # Errors
     /// [`Error::Options`] without a text, for an empty one, and for one that holds `eos`.
     pub fn new(texts: &[Vec<u32>], eos: u32) -> Result<Self> {
-        if texts.is_empty() || texts.iter().any(|text| text.is_empty() || text.contains(&eos)) {
+        if texts.is_empty()
+            || texts
+                .iter()
+                .any(|text| text.is_empty() || text.contains(&eos))
+        {
             return Err(Error::Options(
                 "a choice needs texts of at least one word, without the end token".into(),
             ));
@@ -93,8 +97,15 @@ mod tests {
             (vec![8], vec![]),
         ] {
             let ids = [&[1, 2], written.as_slice()].concat();
-            let text = Text { ids: &ids, n_given: 2 };
-            assert_eq!(choices.next(text), Next::Only(Cow::Owned(expected)), "{written:?}");
+            let text = Text {
+                ids: &ids,
+                n_given: 2,
+            };
+            assert_eq!(
+                choices.next(text),
+                Next::Only(Cow::Owned(expected)),
+                "{written:?}"
+            );
         }
         for bad in [vec![], vec![vec![]], vec![vec![3]]] {
             assert!(Choices::new(&bad, 3).is_err());

@@ -86,7 +86,10 @@ mod tests {
     use super::*;
 
     fn check(rule: &Length, written: &[u32], expected: Next<'_>) {
-        let text = Text { ids: written, n_given: 0 };
+        let text = Text {
+            ids: written,
+            n_given: 0,
+        };
         assert_eq!(rule.next(text), expected, "{written:?}");
     }
 
@@ -96,7 +99,10 @@ mod tests {
         check(&rule, &[5], Next::But(vec![1]));
         check(&rule, &[5, 5], Next::Any);
         check(&rule, &[5, 5, 5], Next::Only(Cow::Owned(vec![1])));
-        let text = Text { ids: &[5, 5, 5, 5], n_given: 3 };
+        let text = Text {
+            ids: &[5, 5, 5, 5],
+            n_given: 3,
+        };
         assert_eq!(rule.next(text), Next::But(vec![1]));
     }
 

@@ -141,7 +141,10 @@ mod tests {
     const EOS: u32 = 0;
 
     fn check(skeleton: &Skeleton, written: &[u32], expected: Next<'_>) {
-        let text = Text { ids: written, n_given: 0 };
+        let text = Text {
+            ids: written,
+            n_given: 0,
+        };
         assert_eq!(skeleton.next(text), expected, "{written:?}");
     }
 
@@ -151,7 +154,11 @@ mod tests {
 
     #[test]
     fn words_are_forced_and_fields_end_at_what_follows() {
-        let parts = vec![Part::Words(vec![1, 2]), Part::Field(2), Part::Words(vec![3, 4])];
+        let parts = vec![
+            Part::Words(vec![1, 2]),
+            Part::Field(2),
+            Part::Words(vec![3, 4]),
+        ];
         let skeleton = Skeleton::new(parts, EOS).unwrap();
         check(&skeleton, &[], only(&[1]));
         check(&skeleton, &[1], only(&[2]));

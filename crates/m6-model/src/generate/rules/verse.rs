@@ -102,23 +102,33 @@ impl VerseRule {
 
     /// Groups that the rhymes so far have in common, and the rhymes; all groups before the first.
     fn rhymes(&self, text: &[u32], line: usize) -> (u16, Vec<u32>) {
-        let ends = (1..line).step_by(2).filter_map(|l| self.line(text, l).last().copied());
+        let ends = (1..line)
+            .step_by(2)
+            .filter_map(|l| self.line(text, l).last().copied());
         let ends: Vec<u32> = ends.collect();
         let groups = ends.iter().map(|&id| self.sound(id).groups);
         (groups.fold(u16::MAX, |common, g| common & g), ends)
     }
 
-    /// The character whose tone the next one must not have, or none; `None` in the outer option where tone is free.
+    /// What the next character's tone must differ from: one before it or, in the first line, anything known. `None` where tone is free.
     fn opposite(&self, text: &[u32], line: usize, column: usize) -> Option<Sound> {
         if !self.tones || column.is_multiple_of(2) {
             return None;
         }
         let before = match (column, line % 2) {
-            (1, 0) => return Some(Sound { groups: 0, level: true, oblique: true }),
+            (1, 0) => {
+                return Some(Sound {
+                    groups: 0,
+                    level: true,
+                    oblique: true,
+                });
+            }
             (1, _) => self.line(text, line - 1).get(1),
             _ => self.line(text, line).get(column - 2),
         };
-        before.map(|&id| self.sound(id)).filter(|s| s.level || s.oblique)
+        before
+            .map(|&id| self.sound(id))
+            .filter(|s| s.level || s.oblique)
     }
 }
 
@@ -140,7 +150,8 @@ impl Rule for VerseRule {
         }
         if self.rhyme && line % 2 == 1 && column + 1 == n_chars {
             let (groups, used) = self.rhymes(ids, line);
-            left.to_mut().retain(|&id| self.sound(id).groups & groups != 0);
+            left.to_mut()
+                .retain(|&id| self.sound(id).groups & groups != 0);
             spare(&mut left, &used);
         }
         if let (Some(&last), 1..) = (ids.last(), column) {
@@ -154,7 +165,10 @@ impl VerseRule {
     /// Characters that stand right behind `last` in some line.
     fn followers(&self, ids: &[u32], last: u32) -> Vec<u32> {
         let behind = ids.windows(2).filter(|pair| pair[0] == last);
-        behind.map(|pair| pair[1]).filter(|id| self.sounds.contains_key(id)).collect()
+        behind
+            .map(|pair| pair[1])
+            .filter(|id| self.sounds.contains_key(id))
+            .collect()
     }
 }
 
@@ -175,7 +189,9 @@ mod tests {
     use super::*;
 
     fn tokenizer(chars: &str) -> Tokenizer {
-        let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ab", "##月", "，", "。"];
+        let names = [
+            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ab", "##月", "，", "。",
+        ];
         let names = names.into_iter().map(String::from);
         Tokenizer::from_tokens(names.chain(chars.chars().map(String::from)).collect()).unwrap()
     }
@@ -186,7 +202,10 @@ mod tests {
 
     fn check(rule: &VerseRule, tokenizer: &Tokenizer, written: &str, expected: &str) {
         let ids = tokenizer.encode(written);
-        let next = rule.next(Text { ids: &ids, n_given: 0 });
+        let next = rule.next(Text {
+            ids: &ids,
+            n_given: 0,
+        });
         let Next::Only(words) = next else {
             panic!("{next:?} after {written}")
         };
@@ -224,7 +243,12 @@ mod tests {
         let rule = rule(&tokenizer, true, false);
         check(&rule, &tokenizer, "月月乡光", "光霜乡月");
         let couplet = "乡光霜乡月，光光霜霜霜。";
-        check(&rule, &tokenizer, &format!("{couplet}月月月月月，月月月月"), "光乡");
+        check(
+            &rule,
+            &tokenizer,
+            &format!("{couplet}月月月月月，月月月月"),
+            "光乡",
+        );
     }
 
     #[test]
@@ -242,7 +266,9 @@ mod tests {
     fn a_vocabulary_without_verse_is_refused() {
         let shape = Shape::new(7, 8).unwrap();
         let message = |tokenizer: &Tokenizer, rhyme, tones| {
-            VerseRule::new(shape, tokenizer, rhyme, tones).unwrap_err().to_string()
+            VerseRule::new(shape, tokenizer, rhyme, tones)
+                .unwrap_err()
+                .to_string()
         };
         assert!(message(&tokenizer(""), false, false).contains("ideographs"));
         assert!(message(&tokenizer("天人"), false, true).contains("oblique"));

@@ -104,13 +104,15 @@ fn examine(
         };
         match task {
             ExamTask::Caption => items.items.push(item),
-            _ => items.items.extend(picture.qa.iter().enumerate().map(|(j, qa)| Item {
-                id: format!("{}/{j}", item.id),
-                question: qa.question.clone(),
-                answers: vec![qa.answer.clone()],
-                kind: Some(qa.kind.name().to_owned()),
-                ..item.clone()
-            })),
+            _ => items
+                .items
+                .extend(picture.qa.iter().enumerate().map(|(j, qa)| Item {
+                    id: format!("{}/{j}", item.id),
+                    question: qa.question.clone(),
+                    answers: vec![qa.answer.clone()],
+                    kind: Some(qa.kind.name().to_owned()),
+                    ..item.clone()
+                })),
         }
     }
     let exam = Questions {
@@ -149,7 +151,8 @@ fn caption_scores(captions: &Outcome) -> Value {
 /// Accuracy by the paper's types (section 4.2), and of the same questions blind.
 fn vqa_scores(answers: &Outcome) -> Value {
     let blind = &answers.control["blind"];
-    let mut vqa = json!({"overall": answers.scores["exact"], "blind": blind["exact"], "n": answers.n});
+    let mut vqa =
+        json!({"overall": answers.scores["exact"], "blind": blind["exact"], "n": answers.n});
     for kind in KINDS {
         let name = format!("exact/{kind}");
         vqa[kind] = answers.scores.get(&name).cloned().unwrap_or(Value::Null);

@@ -9,6 +9,7 @@ use crate::cli::Common;
 use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
+use clap::builder::TypedValueParser;
 use m6_data::DataConfig;
 use m6_eval::{Exam, ExamError, ExamTask, Outcome, Settings};
 use m6_train::LoadedModel;
@@ -79,7 +80,10 @@ pub fn run(task: ExamTask, args: &ExamArgs, common: &Common, terminal: &Terminal
     }
     if common.dry_run {
         let n = exam.items.items.len();
-        terminal.say(&format!("would ask {n} questions of {}", loaded.path.display()));
+        terminal.say(&format!(
+            "would ask {n} questions of {}",
+            loaded.path.display()
+        ));
         return Ok(());
     }
     let mut bar = terminal.progress(1000, task.name());
@@ -125,12 +129,13 @@ fn open(
 
 /// How the data of a model's training was laid out.
 fn layout_of(loaded: &LoadedModel) -> Result<DataConfig> {
-    let layout: DataConfig = serde_json::from_value(loaded.config.data.clone()).map_err(|error| {
-        Failure::data(format!(
-            "{}: config.json does not say how the data was laid out: {error}",
-            loaded.path.display()
-        ))
-    })?;
+    let layout: DataConfig =
+        serde_json::from_value(loaded.config.data.clone()).map_err(|error| {
+            Failure::data(format!(
+                "{}: config.json does not say how the data was laid out: {error}",
+                loaded.path.display()
+            ))
+        })?;
     Ok(layout)
 }
 
@@ -176,7 +181,10 @@ fn keep(
 ) -> Result<()> {
     if let Some(path) = &args.report {
         let title = format!("m6 eval {}", exam.task.name());
-        write_file(path, page::write(&title, args, exam, outcome, loaded)?.as_bytes())?;
+        write_file(
+            path,
+            page::write(&title, args, exam, outcome, loaded)?.as_bytes(),
+        )?;
         terminal.say(&format!("report in {}", path.display()));
     }
     let is_run = args.model.join("run.json").is_file();
@@ -197,7 +205,10 @@ fn keep(
 
 /// Writes a file, and the folders it is in.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(parent)
             .map_err(|e| Failure::usage(format!("cannot make {}: {e}", parent.display())))?;
     }
@@ -233,7 +244,11 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
     let row = |name: &String| {
         let mut row = vec![name.clone(), number(&outcome.scores, name)];
         for control in outcome.control.values() {
-            row.push(control.as_object().map_or("-".to_owned(), |c| number(c, name)));
+            row.push(
+                control
+                    .as_object()
+                    .map_or("-".to_owned(), |c| number(c, name)),
+            );
         }
         row
     };

@@ -23,7 +23,9 @@ pub fn write(
     outcome: &Outcome,
     loaded: &LoadedModel,
 ) -> Result<String> {
-    let step = loaded.step.map_or(String::new(), |step| format!(" after {step} updates"));
+    let step = loaded
+        .step
+        .map_or(String::new(), |step| format!(" after {step} updates"));
     let subtitle = format!(
         "{} questions of {}, answered by {}{step}",
         outcome.n,
@@ -35,8 +37,14 @@ pub fn write(
     let order = by_worth(exam.task, outcome);
     let n = N_SHOWN.min(order.len().div_ceil(2));
     for (name, shown) in [
-        ("Worst answers", order.iter().take(n).copied().collect::<Vec<_>>()),
-        ("Best answers", order.iter().rev().take(n).copied().collect()),
+        (
+            "Worst answers",
+            order.iter().take(n).copied().collect::<Vec<_>>(),
+        ),
+        (
+            "Best answers",
+            order.iter().rev().take(n).copied().collect(),
+        ),
     ] {
         page.section(name);
         examples(&mut page, exam, outcome, &shown)?;
@@ -64,8 +72,10 @@ fn scores(page: &mut Report, outcome: &Outcome) {
         out
     };
     let is_part = |row: &Vec<String>| row[0].contains('/');
-    let (parts, whole): (Vec<_>, Vec<_>) =
-        rows(outcome).into_iter().map(with_interval).partition(is_part);
+    let (parts, whole): (Vec<_>, Vec<_>) = rows(outcome)
+        .into_iter()
+        .map(with_interval)
+        .partition(is_part);
     page.section("Scores beside their controls");
     page.text(
         "shuffled: pictures (or answers) of another record; blind: the question alone; chance: a choice at random; majority: always \
@@ -102,7 +112,12 @@ fn examples(page: &mut Report, exam: &Exam, outcome: &Outcome, shown: &[usize]) 
         let (item, said) = (&exam.items.items[i], &outcome.said[i]);
         match picture(item, exam.layout.image_side)? {
             Some(picture) => cards.push((picture, lines(item, said))),
-            None => rows.push(lines(item, said).into_iter().map(|(line, _)| line).collect()),
+            None => rows.push(
+                lines(item, said)
+                    .into_iter()
+                    .map(|(line, _)| line)
+                    .collect(),
+            ),
         }
     }
     if !cards.is_empty() {

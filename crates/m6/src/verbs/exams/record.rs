@@ -35,7 +35,10 @@ pub fn keep(dir: &Path, told: &Told<'_>) -> Result<()> {
     let (exam, outcome) = (told.exam, told.outcome);
     let name = exam.task.name();
     let file = |side: &str| format!("{SAID_DIR}/{name}.{side}.jsonl");
-    let files = [("references", &outcome.references), ("candidates", &outcome.candidates)];
+    let files = [
+        ("references", &outcome.references),
+        ("candidates", &outcome.candidates),
+    ];
     for (side, bytes) in files {
         super::write_file(&dir.join(file(side)), bytes)?;
     }
@@ -43,7 +46,7 @@ pub fn keep(dir: &Path, told: &Told<'_>) -> Result<()> {
         name.to_owned(),
         json!({
             "task": name, "n": outcome.n, "scores": outcome.scores, "intervals": outcome.intervals,
-            "control": outcome.control, "settings": exam.settings, "model": told.model, "step": told.step,
+            "control": outcome.control, "settings": exam.settings, "model": told.model.display().to_string(), "step": told.step,
             "data": told.data, "unreadable": exam.items.bad.len(),
             "references": file("references"), "candidates": file("candidates"),
         }),

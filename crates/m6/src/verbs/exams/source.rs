@@ -116,13 +116,17 @@ fn prepared(dir: &Path, sets: &[String]) -> Result<DataConfig> {
         )));
     }
     let data = table.remove("data").unwrap_or(toml::Value::Boolean(false));
-    data.try_into()
-        .map_err(|error: toml::de::Error| Failure::usage(format!("--set data: {}", error.message())))
+    data.try_into().map_err(|error: toml::de::Error| {
+        Failure::usage(format!("--set data: {}", error.message()))
+    })
 }
 
 /// The sources of these names.
 fn named(sources: Vec<SourceConfig>, names: &[String]) -> Result<Vec<SourceConfig>> {
-    if let Some(name) = names.iter().find(|n| !sources.iter().any(|s| s.name == **n)) {
+    if let Some(name) = names
+        .iter()
+        .find(|n| !sources.iter().any(|s| s.name == **n))
+    {
         let known: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
         return Err(Failure::usage(format!(
             "--source {name}: there is none of this name{}; there are: {}",
@@ -154,8 +158,15 @@ fn of_file(task: ExamTask, path: &Path, sets: &[String]) -> Result<SourceConfig>
     };
     // Of several usual names the one the first record has, the first name where nothing is known.
     let field = |names: &[&str]| {
-        let has = |name: &&&str| first.as_ref().is_some_and(|value| value.get(**name).is_some());
-        let found = names.iter().find(has).or(names.first().filter(|_| first.is_none()));
+        let has = |name: &&&str| {
+            first
+                .as_ref()
+                .is_some_and(|value| value.get(name.trim_end_matches(":join")).is_some())
+        };
+        let found = names
+            .iter()
+            .find(has)
+            .or(names.first().filter(|_| first.is_none()));
         found.map(|name| (*name).to_owned())
     };
     let fields = |names: &[&str]| Fields(field(names).into_iter().collect());
@@ -212,8 +223,10 @@ fn of_file(task: ExamTask, path: &Path, sets: &[String]) -> Result<SourceConfig>
     .validate();
     match problems.is_empty() {
         true => Ok(source),
-        false => Err(Failure::usage(format!("{}: {}", path.display(), problems.join("; ")))
-            .hint("name the fields, as in --set source.question=q --set source.answer=a")),
+        false => Err(
+            Failure::usage(format!("{}: {}", path.display(), problems.join("; ")))
+                .hint("name the fields, as in --set source.question=q --set source.answer=a"),
+        ),
     }
 }
 

@@ -94,7 +94,8 @@ impl FieldMap {
     pub fn columns(&self, explicit_id: bool) -> Vec<&str> {
         let mut out = Vec::new();
         let qa = self.qa.iter().flat_map(|qa| {
-            let whole = [&qa.question, &qa.answer];
+            let asked = qa.kind.iter().chain(&qa.choices);
+            let whole = [&qa.question, &qa.answer].into_iter().chain(asked);
             let shared = qa.shared.first().map(String::as_str);
             whole
                 .into_iter()

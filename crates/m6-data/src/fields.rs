@@ -97,9 +97,7 @@ impl FieldMap {
             let asked = qa.kind.iter().chain(&qa.choices);
             let whole = [&qa.question, &qa.answer].into_iter().chain(asked);
             let shared = qa.shared.first().map(String::as_str);
-            whole
-                .into_iter()
-                .filter_map(move |field| shared.or(field.first_key()))
+            whole.filter_map(move |field| shared.or(field.first_key()))
         });
         let plain = self.text.iter().chain(&self.captions).chain(&self.image);
         let id = self.id.iter().filter(|_| explicit_id);

@@ -26,6 +26,9 @@ struct QaMap {
     shared: Vec<String>,
     question: Selector,
     answer: Selector,
+    /// What is asked for, and the answers to choose among.
+    kind: Option<Selector>,
+    choices: Vec<Selector>,
 }
 
 impl FieldMap {
@@ -33,7 +36,7 @@ impl FieldMap {
     pub fn new(config: &SourceConfig) -> Self {
         let all = |fields: &crate::config::Fields| fields.iter().map(Selector::parse).collect();
         let qa = match (&config.question, &config.answer) {
-            (Some(question), Some(answer)) => Some(QaMap::new(question, answer)),
+            (Some(question), Some(answer)) => Some(QaMap::new(question, answer, config)),
             _ => None,
         };
         Self {
@@ -91,11 +94,10 @@ impl FieldMap {
     pub fn columns(&self, explicit_id: bool) -> Vec<&str> {
         let mut out = Vec::new();
         let qa = self.qa.iter().flat_map(|qa| {
-            let whole = [&qa.question, &qa.answer];
+            let asked = qa.kind.iter().chain(&qa.choices);
+            let whole = [&qa.question, &qa.answer].into_iter().chain(asked);
             let shared = qa.shared.first().map(String::as_str);
-            whole
-                .into_iter()
-                .filter_map(move |field| shared.or(field.first_key()))
+            whole.filter_map(move |field| shared.or(field.first_key()))
         });
         let plain = self.text.iter().chain(&self.captions).chain(&self.image);
         let id = self.id.iter().filter(|_| explicit_id);
@@ -109,8 +111,10 @@ impl FieldMap {
 }
 
 impl QaMap {
-    fn new(question: &str, answer: &str) -> Self {
+    fn new(question: &str, answer: &str, config: &SourceConfig) -> Self {
         let (mut question, mut answer) = (Selector::parse(question), Selector::parse(answer));
+        let mut kind = config.question_kind.as_deref().map(Selector::parse);
+        let mut choices: Vec<Selector> = config.choices.iter().map(Selector::parse).collect();
         let mut shared = Vec::new();
         if let (Selector::Path { keys: q, .. }, Selector::Path { keys: a, .. }) =
             (&mut question, &mut answer)
@@ -120,10 +124,15 @@ impl QaMap {
                 a.remove(0);
             }
         }
+        for selector in kind.iter_mut().chain(&mut choices) {
+            selector.below(&shared);
+        }
         Self {
             shared,
             question,
             answer,
+            kind,
+            choices,
         }
     }
 
@@ -132,12 +141,22 @@ impl QaMap {
         select(value, &self.shared, &mut elements);
         let mut out: Vec<Qa> = Vec::new();
         for element in elements {
+            let kind = self
+                .kind
+                .as_ref()
+                .and_then(|kind| kind.strings(element).into_iter().next());
+            let choices = self
+                .choices
+                .iter()
+                .flat_map(|choice| choice.strings(element));
+            let choices: Vec<String> = choices.collect();
             for question in self.question.strings(element) {
                 for answer in self.answer.strings(element) {
                     let pair = Qa {
                         question: question.clone(),
                         answer,
-                        kind: None,
+                        kind: kind.clone(),
+                        choices: choices.clone(),
                     };
                     if !out.contains(&pair) {
                         out.push(pair);
@@ -161,6 +180,16 @@ impl Selector {
         Selector::Path {
             keys: path.split('.').map(str::to_string).collect(),
             join,
+        }
+    }
+
+    /// Leaves out the keys of a path that lead to the elements at `shared`.
+    fn below(&mut self, shared: &[String]) {
+        if let Selector::Path { keys, .. } = self
+            && keys.len() > shared.len()
+            && keys.starts_with(shared)
+        {
+            keys.drain(..shared.len());
         }
     }
 
@@ -261,6 +290,25 @@ mod tests {
             .collect();
         assert_eq!(pairs, [("一？", "甲"), ("一？", "乙"), ("二？", "丙")]);
         assert_eq!(record.id, "f:1");
+    }
+
+    #[test]
+    fn kinds_and_choices_stay_with_their_question() {
+        let map = map(SourceConfig {
+            question: Some("qas.q".to_string()),
+            answer: Some("qas.a".to_string()),
+            question_kind: Some("qas.type".to_string()),
+            choices: Fields::from(["qas.options", "=都不是"]),
+            ..SourceConfig::default()
+        });
+        let value = json!({"qas": [
+            {"q": "几只？", "a": "两只", "type": "number"},
+            {"q": "什么？", "a": "狗", "options": ["狗", "猫"]}]});
+        let record = map.record(&value, String::new(), "x");
+        assert_eq!(record.qa[0].kind.as_deref(), Some("number"));
+        assert_eq!(record.qa[0].choices, ["都不是"]);
+        assert_eq!(record.qa[1].kind, None);
+        assert_eq!(record.qa[1].choices, ["狗", "猫", "都不是"]);
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub use manifest::{
 };
 pub use mixture::{Schedule, furthest_behind};
 pub use pack::pack;
-pub use prepare::{CODER_DIR, PictureCoder, Progress, prepare};
+pub use prepare::{CODER_DIR, PictureCoder, Progress, is_held_out, prepare};
 pub use record::{BadRecord, Picture, QUARANTINE_BYTES, Qa, Record, Source};
-pub use sources::{IMAGE_EXTENSIONS, open};
+pub use sources::{IMAGE_EXTENSIONS, open, open_sized};
 pub use stats::PackStats;
 pub use tarball::{Fault, Member, index as tar_index};

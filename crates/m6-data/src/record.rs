@@ -81,6 +81,8 @@ pub struct Qa {
     pub answer: String,
     /// Kind of question (`detection`, `relation`, `color`, `number`) where the source knows it.
     pub kind: Option<String>,
+    /// Answers to choose among; empty for an open question.
+    pub choices: Vec<String>,
 }
 
 /// One document of a source: any number of pictures and texts.

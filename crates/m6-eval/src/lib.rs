@@ -1,7 +1,7 @@
 //! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
 //! distinct-n; recall at k of texts by pictures and of pictures by texts ([`PairScores`]); answers to read, matching, rankings, verse and
 //! classes as [`Measured`] rows, of which intervals and tests are made; and of pictures by the feature vectors that some network gave
-//! them, Frechet distance, precision, recall, density and coverage.
+//! them, Frechet distance, precision, recall, density and coverage. An [`Exam`] lets a model speak and scores what it said.
 //!
 //! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
 //! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
@@ -24,6 +24,7 @@ mod cider;
 mod classify;
 mod diversity;
 mod error;
+mod exam;
 mod features;
 mod files;
 mod frechet;
@@ -48,6 +49,9 @@ pub use cider::{CiderScores, cider};
 pub use classify::measure_classify;
 pub use diversity::distinct_n;
 pub use error::{Error, Result};
+pub use exam::{
+    EXAM_TASKS, Exam, ExamError, ExamTask, Item, Items, Outcome, Settings, Which, measure,
+};
 pub use features::Features;
 pub use files::{parse_answers, parse_candidates, parse_references};
 pub use frechet::{Gaussian, frechet_distance};

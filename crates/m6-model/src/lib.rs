@@ -34,7 +34,7 @@ pub use count::{Counts, count};
 pub use error::{Error, Result};
 pub use generate::{
     DrawMethod, DrawOptions, DrawPrompt, Drawn, GenerateOptions, Generated, Prompt, draw, generate,
-    score_target, score_targets,
+    generate_with, rules, score_target, score_targets,
 };
 pub use heads::MatchPair;
 pub use input::{

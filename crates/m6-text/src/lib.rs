@@ -26,6 +26,7 @@ mod table;
 mod tokenizer;
 pub mod train;
 mod trie;
+pub mod verse;
 mod vocab;
 
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, pretty, put};
 use crate::error::Result;
+use crate::evaluation;
 use crate::load::{Adapters, LoadedModel, load_with};
 use m6_store::atomic::DirCommit;
 use serde_json::json;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 /// Writes the model at `from` (whatever [`load_with`] takes) to the new folder `out`: `config.json`,
 /// `model.safetensors` (the averaged weights when the run kept an average), `tokenizer.json`,
-/// `generation_config.json`, `preprocessor_config.json` and a card.
+/// `generation_config.json`, `preprocessor_config.json` and a card, with the scores of the run's `eval.json` when there is one.
 ///
 /// # Errors
 /// Those of [`load_with`], or `out` is taken or cannot be written.
@@ -37,7 +38,8 @@ pub fn export_model(from: &Path, out: &Path, adapters: Adapters) -> Result<Loade
         "preprocessor_config.json",
         &pretty(&preprocessor_config(&loaded)),
     )?;
-    put(&mut commit, "README.md", card(&loaded).as_bytes())?;
+    let (card, scores) = (card(&loaded), evaluation::section(from)?);
+    put(&mut commit, "README.md", (card + &scores).as_bytes())?;
     commit.commit()?;
     Ok(loaded)
 }

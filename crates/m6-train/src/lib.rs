@@ -11,6 +11,7 @@ mod config;
 mod ema;
 mod error;
 mod evaluate;
+mod evaluation;
 mod export;
 mod init;
 mod load;

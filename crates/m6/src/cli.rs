@@ -1,10 +1,13 @@
 //! The command line as data. Flags that mean the same everywhere are declared once in [`Common`].
 
 use crate::verbs::bench::BenchVerb;
+use crate::verbs::compare::ReportVerb;
 use crate::verbs::corpus::CorpusVerb;
 use crate::verbs::eval_match::{EvalMatchArgs, MatchArgs};
 use crate::verbs::eval_retrieval::EvalRetrievalArgs;
 use crate::verbs::finetune::FinetuneArgs;
+use crate::verbs::exams::ExamArgs;
+use crate::verbs::poem::PoemArgs;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -106,6 +109,9 @@ pub enum Verb {
     Preset(PresetVerb),
     /// Shows what is in a run, a checkpoint, prepared data, or a safetensors file.
     Inspect(InspectArgs),
+    /// What evaluations left behind: two of them side by side.
+    #[command(subcommand)]
+    Report(ReportVerb),
     /// Writes a model without its training state, in the layout of Hugging Face.
     Export(ExportArgs),
     /// Times the operators on fixed workloads.
@@ -261,6 +267,8 @@ pub enum GenerateVerb {
     Image(DrawArgs),
     /// Says how likely it is that a text belongs to a picture, 0 to 1.
     Match(MatchArgs),
+    /// Writes a poem of lines of five or of seven characters, on request rhymed and in regular tones.
+    Poem(PoemArgs),
     /// Answers a question, about a picture if one is given.
     Answer {
         /// The question.
@@ -391,6 +399,16 @@ pub enum EvalVerb {
     Match(EvalMatchArgs),
     /// Ranks pictures by texts and texts by pictures: R@1, R@5, R@10, then the first ones again by the match head.
     Retrieval(EvalRetrievalArgs),
+    /// Describes pictures: BLEU, ROUGE-L, CIDEr, distinct-n and length, beside shuffled pictures.
+    Caption(ExamArgs),
+    /// Answers questions about pictures, open or by choice: exact and soft match by type, beside shuffled and no pictures.
+    Vqa(ExamArgs),
+    /// Answers written questions: match, F1, ROUGE-L, BLEU, repetition, perplexity.
+    Qa(ExamArgs),
+    /// Writes poems to titles: form, rhyme, tones, what was copied from the training text, perplexity of the true poems.
+    Poem(ExamArgs),
+    /// Puts texts or pictures into classes by likelihood: accuracy, macro F1, a table by class.
+    Classify(ExamArgs),
 }
 
 /// `m6 eval image`.
@@ -501,6 +519,21 @@ pub struct GenerateArgs {
     /// No run of N tokens twice; 0 allows it.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub no_repeat_ngram: usize,
+    /// Shortest output in tokens.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub min_tokens: usize,
+    /// Shortest output in characters.
+    #[arg(long, value_name = "N")]
+    pub min_chars: Option<usize>,
+    /// Longest output in characters.
+    #[arg(long, value_name = "N")]
+    pub max_chars: Option<usize>,
+    /// The output is one of these; may be given several times.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["min_chars", "max_chars", "template"])]
+    pub choice: Vec<String>,
+    /// The output has this form, every * filled in: {"颜色":"*","形状":"*"}
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["min_chars", "max_chars"])]
+    pub template: Option<String>,
     /// Prompts decoded together.
     #[arg(long, default_value_t = 32, value_name = "N")]
     pub batch: usize,

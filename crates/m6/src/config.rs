@@ -197,7 +197,7 @@ pub fn merge(base: &mut Table, over: Table) {
 }
 
 /// `a.b.c=value`; in a list of tables a step is the `name` of an element. The value is TOML, or else a string.
-fn apply_set(table: &mut Table, set: &str) -> Result<()> {
+pub fn apply_set(table: &mut Table, set: &str) -> Result<()> {
     let Some((path, raw)) = set.split_once('=') else {
         return Err(Failure::usage(format!("--set {set}: expected key=value")));
     };
@@ -278,6 +278,8 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         id: every("id"),
         question: every("question"),
         answer: every("answer"),
+        question_kind: every("question_kind"),
+        choices: m6_data::Fields::from(["choices"]),
         ..m6_data::SourceConfig::default()
     };
     // Left out of what is written when there are none.

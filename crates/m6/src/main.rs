@@ -55,6 +55,7 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
         Verb::Plan(args) => verbs::plan::run(args, common, terminal),
         Verb::Preset(verb) => verbs::preset::run(verb, common, terminal),
         Verb::Inspect(args) => verbs::inspect::run(args, common, terminal),
+        Verb::Report(verb) => verbs::compare::run(verb, common, terminal),
         Verb::Export(args) => verbs::export::run(args, common, terminal),
         Verb::Bench(verb) => verbs::bench::run(verb, common, terminal),
         Verb::Doctor => verbs::doctor::run(common, terminal),

@@ -25,6 +25,7 @@ fn help_lists_the_verbs_in_the_order_data_flows() {
         "plan",
         "preset",
         "inspect",
+        "report",
         "export",
         "bench",
         "doctor",

@@ -74,6 +74,11 @@ impl DataConfig {
         3 * self.image_side * self.image_side
     }
 
+    /// Of a record's `n` pictures, those that an example shows, from the first on.
+    pub fn n_shown(&self, n: usize) -> usize {
+        crate::tasks::n_shown(n, self.max_images, self.row_len, self.n_patches())
+    }
+
     /// Every problem of this configuration, empty when there is none. Files are not looked at.
     pub fn validate(&self) -> Vec<String> {
         validate::problems(self)

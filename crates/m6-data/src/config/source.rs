@@ -61,6 +61,12 @@ pub struct SourceConfig {
     pub question: Option<String>,
     /// Field of the answer; several distinct ones make several pairs.
     pub answer: Option<String>,
+    /// Field of the question's kind (the paper's are `detection`, `relation`, `color`, `number`); evaluation gives a table by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question_kind: Option<String>,
+    /// Fields of the answers to choose among, for questions that are no open ones.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub choices: Fields,
     /// Licence of the source, copied to the data card.
     pub licence: String,
     /// Share in the mixture, relative to the others (1).
@@ -90,6 +96,8 @@ impl Default for SourceConfig {
             image: Fields::default(),
             question: None,
             answer: None,
+            question_kind: None,
+            choices: Fields::default(),
             licence: String::from("not stated"),
             weight: 1.0,
             tasks: BTreeMap::new(),

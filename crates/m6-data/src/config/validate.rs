@@ -132,6 +132,24 @@ fn one_source(source: &SourceConfig, out: &mut Vec<String>) {
     if source.question.is_some() != source.answer.is_some() {
         out.push(format!("source `{name}`: question and answer go together"));
     }
+    for task in ["poem", "classify"] {
+        if source.tasks.contains_key(task) && source.answer.is_none() && source.kind != Kind::World
+        {
+            out.push(format!(
+                "source `{name}`: task `{task}` needs question and answer (title and verse, or a question and the label)"
+            ));
+        }
+    }
+    if source.tasks.contains_key("poem") && source.tasks.contains_key("classify") {
+        out.push(format!(
+            "source `{name}`: `poem` and `classify` read the same fields; make two sources of it"
+        ));
+    }
+    if (source.question_kind.is_some() || !source.choices.is_empty()) && source.question.is_none() {
+        out.push(format!(
+            "source `{name}`: question_kind and choices go with a question"
+        ));
+    }
     let mapped = !source.text.is_empty() || !source.captions.is_empty() || source.answer.is_some();
     let must_map = matches!(source.kind, Kind::Jsonl | Kind::Json | Kind::Parquet);
     if must_map && !mapped {

@@ -131,7 +131,7 @@ pub(super) fn digest(
 }
 
 /// Whether an identity falls into the held-out share; the same for every source and seed.
-pub(super) fn is_held_out(id: &str, share: f64) -> bool {
+pub fn is_held_out(id: &str, share: f64) -> bool {
     let unit = (hash64(id.as_bytes()) >> 11) as f64 / (1u64 << 53) as f64;
     unit < share
 }

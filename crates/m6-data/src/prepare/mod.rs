@@ -5,6 +5,7 @@ mod fine;
 mod rows;
 mod source;
 
+pub use digest::is_held_out;
 pub(crate) use rows::ITEM_BYTES;
 
 use std::io::Write;

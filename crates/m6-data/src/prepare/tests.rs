@@ -496,3 +496,46 @@ fn finer_codes_that_cannot_be_had_are_refused_with_what_to_do() {
         &["`small`", "all its 6 described pictures", "16 x 16"],
     );
 }
+
+#[test]
+fn verse_is_asked_for_by_title_and_first_line_and_other_poems_are_passed_over() {
+    let poems = [
+        ("山", "一二三四五，花猫狗鸟山。水火木在有，是什么几个。"),
+        ("火", "一二三四五，花猫狗鸟。"),
+    ];
+    let text: String = poems
+        .iter()
+        .map(|(title, text)| format!("{{\"title\":\"{title}\",\"text\":\"{text}\"}}\n"))
+        .collect();
+    let dir = folder(&[("poems.jsonl", text.as_bytes())]);
+    let source = SourceConfig {
+        name: "poems".to_string(),
+        kind: Kind::Jsonl,
+        path: Fields::from(["poems.jsonl"]),
+        question: Some("title".to_string()),
+        answer: Some("text".to_string()),
+        tasks: [("poem".to_string(), 1.0)].into(),
+        held_out: 0.0,
+        ..SourceConfig::default()
+    };
+    let config = config(dir.path(), source);
+    let out = dir.path().join("out");
+    let report = run(&config, &out).expect("prepares").sources.remove(0);
+    balanced(&report);
+    assert_eq!(report.skipped["no_verse_of_equal_lines"], 1);
+    assert_eq!(report.tasks["poem"].splits["train"].examples, 1);
+    let loader = Loader::open(&out, &LoaderConfig::default(), Split::Train).expect("opens");
+    let rows = loader.next_rows(&mut crate::Cursor::default(), 40);
+    let vocabulary = tokenizer();
+    let mut asked = std::collections::BTreeSet::new();
+    for row in rows {
+        let batch = loader.batch(&[row]).expect("reads");
+        let text = vocabulary.decode(&batch.tokens);
+        // Words that the vocabulary lacks vanish.
+        let verse = "一二三四五，花猫狗鸟山。水火木在有，是什么几个。";
+        let question = text.strip_suffix(verse).expect("the verse comes last");
+        asked.insert(question.to_string());
+    }
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    assert_eq!(asked, ["五四，一二三四五。", "五四，山。"]);
+}

@@ -5,6 +5,7 @@ mod json;
 mod lines;
 mod parquet;
 mod pictures;
+mod verse;
 mod webdataset;
 mod world;
 
@@ -22,6 +23,9 @@ const DRAWN_SIDE: usize = 128;
 
 /// Opens a source: its files are found and their outlines checked, no record is read yet.
 ///
+/// A source with the task `poem` gives each pair of title and verse twice, as the questions that ask for the poem by its title
+/// and by its first line; what is no verse of equal lines is passed over.
+///
 /// # Errors
 /// A pattern that matches nothing (with the nearest name), a table without the named columns, a file that
 /// cannot be mapped.
@@ -30,17 +34,13 @@ pub fn open(config: &SourceConfig, root: &Path) -> Result<Box<dyn Source>> {
 }
 
 /// As [`open`], with the side of drawn pictures in pixels.
-pub(crate) fn open_sized(
-    config: &SourceConfig,
-    root: &Path,
-    side: usize,
-) -> Result<Box<dyn Source>> {
+pub fn open_sized(config: &SourceConfig, root: &Path, side: usize) -> Result<Box<dyn Source>> {
     let files = expand(&config.name, &config.path, root)?;
     let side_files = match &config.side {
         Some(side) => expand(&config.name, &Fields::from([side.as_str()]), root)?,
         None => Vec::new(),
     };
-    Ok(match config.kind {
+    let source: Box<dyn Source> = match config.kind {
         Kind::Jsonl => Box::new(lines::LineSource::beside(config, files)),
         Kind::Json => Box::new(json::JsonSource::new(config, files)),
         Kind::Parquet => Box::new(parquet::ParquetSource::new(config, files)?),
@@ -50,6 +50,10 @@ pub(crate) fn open_sized(
         Kind::Webdataset => Box::new(webdataset::ShardSource::new(config, files)),
         Kind::Folder => Box::new(folder::FolderSource::new(config, &files, &side_files)?),
         Kind::World => Box::new(world::WorldSource::new(config, side)),
+    };
+    Ok(match config.tasks.contains_key("poem") {
+        true => Box::new(verse::Verses::new(source)),
+        false => source,
     })
 }
 

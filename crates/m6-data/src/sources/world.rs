@@ -60,6 +60,7 @@ impl Source for WorldSource {
             kind: Some(qa.kind.name().to_string()),
             question: qa.question,
             answer: qa.answer,
+            choices: Vec::new(),
         });
         let id = format!("world-{}-{}-{index}", self.seed, self.split.name());
         Some(Ok(Record {

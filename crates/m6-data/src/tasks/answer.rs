@@ -12,6 +12,15 @@ use crate::entry::Entry;
 /// follows the question after a separator (ours). Item: (pair, -).
 pub(super) struct Answer;
 
+/// Which part of a passage too long for its row is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// The part that holds the answer.
+    AroundAnswer,
+    /// Its beginning.
+    FromStart,
+}
+
 /// How much of each part is kept.
 struct Cut {
     n_shown: usize,
@@ -21,7 +30,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(entry: &Entry, pair: usize, layout: &Layout) -> Option<Self> {
+    fn new(entry: &Entry, pair: usize, layout: &Layout, passage: Passage) -> Option<Self> {
         let &(question, answer) = entry.qa.get(pair)?;
         let n_shown = layout.n_shown(entry);
         let room = layout.room(n_shown).saturating_sub(1);
@@ -31,7 +40,10 @@ impl Cut {
         let left = (room - n_answer).min(layout.max_text);
         let left = left.saturating_sub(n_question + 1);
         let context = match entry.text {
-            Some(text) if n_shown == 0 => around(text, answer, left),
+            Some(text) if n_shown == 0 => match passage {
+                Passage::AroundAnswer => around(text, answer, left),
+                Passage::FromStart => 0..left.min(text.len()),
+            },
             _ => 0..0,
         };
         Some(Self {
@@ -60,31 +72,56 @@ fn around(text: &[u16], answer: &[u16], n: usize) -> Range<usize> {
     from..from + n
 }
 
+/// An item for every pair.
+pub(super) fn items(entry: &Entry, layout: &Layout, passage: Passage, plan: &mut Plan) {
+    for (at, (question, answer)) in entry.qa.iter().enumerate() {
+        let Some(cut) = Cut::new(entry, at, layout, passage) else {
+            continue;
+        };
+        if cut.question == 0 || cut.answer == 0 {
+            plan.cut("pair_without_room", 1);
+            continue;
+        }
+        plan.cut("question_cut", usize::from(cut.question < question.len()));
+        plan.cut("answer_cut", usize::from(cut.answer < answer.len()));
+        plan.cut("picture_beyond_row", entry.n_images() - cut.n_shown);
+        let n_text = entry
+            .text
+            .filter(|_| cut.n_shown == 0)
+            .map_or(0, <[u16]>::len);
+        plan.cut("context_cut", usize::from(cut.context.len() < n_text));
+        let len = cut.n_shown * layout.n_patches + cut.n_source() + cut.answer + 1;
+        plan.item(at, 0, len);
+    }
+}
+
+/// The example of a pair, its pictures shown.
+pub(super) fn example(entry: &Entry, item: &Item, layout: &Layout, passage: Passage) -> Example {
+    let pair = item.a as usize;
+    let Some(cut) = Cut::new(entry, pair, layout, passage) else {
+        return Example::default();
+    };
+    let (question, answer) = entry.qa[pair];
+    let mut source = widen(&question[..cut.question]);
+    if let (Some(text), false) = (entry.text, cut.context.is_empty()) {
+        source.push(layout.special.sep);
+        source.extend(widen(&text[cut.context.clone()]));
+    }
+    Example {
+        images: (0..cut.n_shown).collect(),
+        source,
+        targets: vec![widen(&answer[..cut.answer])],
+        ..Example::default()
+    }
+}
+
 impl Task for Answer {
     fn name(&self) -> &'static str {
         "answer"
     }
 
     fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan) {
-        for (at, (question, answer)) in entry.qa.iter().enumerate() {
-            let Some(cut) = Cut::new(entry, at, layout) else {
-                continue;
-            };
-            if cut.question == 0 || cut.answer == 0 {
-                plan.cut("pair_without_room", 1);
-                continue;
-            }
-            plan.cut("question_cut", usize::from(cut.question < question.len()));
-            plan.cut("answer_cut", usize::from(cut.answer < answer.len()));
-            plan.cut("picture_beyond_row", entry.n_images() - cut.n_shown);
-            let n_text = entry
-                .text
-                .filter(|_| cut.n_shown == 0)
-                .map_or(0, <[u16]>::len);
-            plan.cut("context_cut", usize::from(cut.context.len() < n_text));
-            let len = cut.n_shown * layout.n_patches + cut.n_source() + cut.answer + 1;
-            plan.item(at, 0, len);
-        }
+        items(entry, layout, Passage::AroundAnswer, plan);
     }
 
     fn example(
@@ -95,22 +132,11 @@ impl Task for Answer {
         options: &TaskOptions,
         key: Key,
     ) -> Example {
-        let pair = item.a as usize;
-        let Some(cut) = Cut::new(entry, pair, layout) else {
-            return Example::default();
-        };
-        let (question, answer) = entry.qa[pair];
-        let blind = cut.n_shown > 0 && key.child("blind").stream().bool(options.blind_p);
-        let mut source = widen(&question[..cut.question]);
-        if let (Some(text), false) = (entry.text, cut.context.is_empty()) {
-            source.push(layout.special.sep);
-            source.extend(widen(&text[cut.context.clone()]));
+        let mut example = example(entry, item, layout, Passage::AroundAnswer);
+        let is_shown = !example.images.is_empty();
+        if is_shown && key.child("blind").stream().bool(options.blind_p) {
+            example.images.clear();
         }
-        Example {
-            images: (0..if blind { 0 } else { cut.n_shown }).collect(),
-            source,
-            targets: vec![widen(&answer[..cut.answer])],
-            ..Example::default()
-        }
+        example
     }
 }

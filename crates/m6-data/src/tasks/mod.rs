@@ -5,6 +5,7 @@
 //! that depends only on a key. To add a task: write one file, list it in [`all`] and [`NAMES`].
 
 mod answer;
+mod classify;
 mod codes_to_text;
 mod denoise;
 mod image_to_text;
@@ -13,6 +14,7 @@ mod masked_image;
 mod matching;
 mod multimodal;
 pub mod noise;
+mod poem;
 mod retrieval;
 mod super_resolution;
 mod text_to_image;
@@ -27,7 +29,7 @@ use crate::config::{DataConfig, TaskOptions};
 use crate::entry::Entry;
 
 /// Names of the tasks; a task's index is its place here.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "lm",
     "denoise",
     "image_to_text",
@@ -40,10 +42,12 @@ pub const NAMES: [&str; 12] = [
     "masked_super_resolution",
     "match",
     "retrieval",
+    "poem",
+    "classify",
 ];
 
 /// The tasks, in the order of [`NAMES`].
-pub fn all() -> [&'static dyn Task; 12] {
+pub fn all() -> [&'static dyn Task; 14] {
     [
         &lm::Lm,
         &denoise::Denoise,
@@ -57,6 +61,8 @@ pub fn all() -> [&'static dyn Task; 12] {
         &super_resolution::MaskedSuperResolution,
         &matching::Matching,
         &retrieval::Retrieval,
+        &poem::Poem,
+        &classify::Classify,
     ]
 }
 
@@ -116,14 +122,23 @@ impl Layout {
 
     /// Pictures of a record that an example shows: pictures take at most half of a row, except the first.
     pub fn n_shown(&self, entry: &Entry) -> usize {
-        let by_room = (self.row_len / 2 / self.n_patches).max(1);
-        entry.n_images().min(self.max_images).min(by_room)
+        n_shown(
+            entry.n_images(),
+            self.max_images,
+            self.row_len,
+            self.n_patches,
+        )
     }
 
     /// Positions left in a row beside the pictures that are shown.
     pub fn room(&self, n_shown: usize) -> usize {
         self.row_len.saturating_sub(n_shown * self.n_patches)
     }
+}
+
+/// Of `n` pictures, those that an example shows.
+pub(crate) fn n_shown(n: usize, max_images: usize, row_len: usize, n_patches: usize) -> usize {
+    n.min(max_images).min((row_len / 2 / n_patches).max(1))
 }
 
 /// A part of a record that makes one example; what `a` and `b` mean is the task's own.

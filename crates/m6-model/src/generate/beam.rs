@@ -1,7 +1,8 @@
 //! Beam search: the likeliest whole texts instead of the likeliest next words.
 
 use super::decoder::{Decoder, Lane};
-use super::pick::{Picker, log_sum_exp};
+use super::pick::{Picker, likeliest, log_sum_exp};
+use super::rules::{Rule, Text};
 use super::{GenerateOptions, Generated, Prompt, with_begin};
 use crate::error::Result;
 
@@ -26,6 +27,7 @@ struct Search {
 pub(super) fn search(
     decoder: &Decoder<'_>,
     prompts: &[Prompt],
+    rules: &[&dyn Rule],
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Generated>> {
@@ -41,7 +43,7 @@ pub(super) fn search(
             .enumerate()
             .filter(|(_, search)| search.open)
         {
-            search.advance(&picker, options);
+            search.advance(&picker, rules.get(i).copied(), options);
             if !search.open {
                 results[i] = search.best(options);
                 // The text is decided, so that a listener who stops only hears no more of it.
@@ -97,11 +99,11 @@ impl Search {
     }
 
     /// Extends every growing text by one word and keeps the best.
-    fn advance(&mut self, picker: &Picker, options: &GenerateOptions) {
+    fn advance(&mut self, picker: &Picker, rule: Option<&dyn Rule>, options: &GenerateOptions) {
         let mut kept = Vec::new();
         // Twice as many as beams, so that enough remain when all the best ones end here.
         for (rank, (logprob, parent, id)) in self
-            .candidates(picker, 2 * options.beams)
+            .candidates(picker, rule, 2 * options.beams)
             .into_iter()
             .enumerate()
         {
@@ -128,12 +130,22 @@ impl Search {
     }
 
     /// The best continuations `(logprob, parent, word)` of all growing texts, at most `n`.
-    fn candidates(&self, picker: &Picker, n: usize) -> Vec<(f64, usize, u32)> {
+    fn candidates(
+        &self,
+        picker: &Picker,
+        rule: Option<&dyn Rule>,
+        n: usize,
+    ) -> Vec<(f64, usize, u32)> {
         let mut all = Vec::new();
         for (parent, hypothesis) in self.live.iter().enumerate() {
             let total = log_sum_exp(&hypothesis.logits);
-            let text = [self.target.as_slice(), &hypothesis.ids].concat();
-            for id in picker.likeliest(&hypothesis.logits, &text, n) {
+            let ids = [self.target.as_slice(), &hypothesis.ids].concat();
+            let text = Text {
+                ids: &ids,
+                n_given: self.target.len(),
+            };
+            let allowed = picker.allowed(text, rule);
+            for id in likeliest(&hypothesis.logits, &allowed, n) {
                 let logprob = f64::from(hypothesis.logits[id as usize]) - total;
                 all.push((hypothesis.logprob + logprob, parent, id));
             }

@@ -196,7 +196,8 @@ impl<'m> Artist<'m> {
 
     fn choose(&self, logits: &[f32], stream: &mut Stream) -> u32 {
         // No code is banned, so there is always one.
-        self.picker.choose(logits, &[], stream).unwrap_or(0)
+        let allowed = self.picker.unbound();
+        self.picker.choose(logits, &allowed, stream).unwrap_or(0)
     }
 
     /// Adds the last code to every lane.

@@ -5,6 +5,7 @@
 
 use super::decoder::{Decoder, Lane};
 use super::pick::{Picker, log_sum_exp};
+use super::rules::Rule;
 use super::{GenerateOptions, Generated, Run};
 use crate::error::Result;
 
@@ -31,9 +32,10 @@ pub(super) fn write(
     picker: &Picker,
     options: &GenerateOptions,
     mut run: Run,
+    rule: Option<&dyn Rule>,
     on_token: &mut dyn FnMut(u32) -> bool,
 ) -> Result<Generated> {
-    run.extend(picker, options, on_token);
+    run.extend(picker, rule, options, on_token);
     if !run.open {
         return Ok(run.out);
     }
@@ -43,8 +45,11 @@ pub(super) fn write(
         let Some(&last) = run.text.last() else { break };
         let mut lane: [&mut Lane; 1] = [&mut run.lane];
         let row = decoder.step_rows(&mut lane, &[last])?;
-        let allowed = picker.allowed(&run.text);
-        let found = decoder.find_likeliest(&head, &row, allowed)?;
+        let allowed = picker.allowed(run.text(), rule);
+        let found = match allowed.forced() {
+            Some(id) => Some(id),
+            None => decoder.find_likeliest(&head, &row, |id| allowed.has(id))?,
+        };
         let Some(id) = found else { break };
         pending.rows.extend_from_slice(&row);
         pending.ids.push(id);

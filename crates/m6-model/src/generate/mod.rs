@@ -11,6 +11,7 @@ mod draw_options;
 mod greedy;
 mod options;
 mod pick;
+pub mod rules;
 mod score;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,12 @@ pub use draw_options::{DrawMethod, DrawOptions, DrawPrompt};
 pub use options::GenerateOptions;
 pub use score::{score_target, score_targets};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use decoder::{Decoder, Lane};
 use m6_store::rng::Key;
 use pick::Picker;
+use rules::{Rule, Text};
 
 /// What to continue: pictures, source text and the target so far; each may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,10 +80,31 @@ pub fn generate(
     options: &GenerateOptions,
     on_token: &mut dyn FnMut(usize, u32) -> bool,
 ) -> Result<Vec<Generated>> {
+    generate_with(model, prompts, &[], options, on_token)
+}
+
+/// [`generate()`] under a rule for each prompt; no rules at all leave every prompt free.
+///
+/// # Errors
+/// Those of [`generate()`]; [`Error::Options`] when there are rules, but not one for each prompt.
+pub fn generate_with(
+    model: &Model,
+    prompts: &[Prompt],
+    rules: &[&dyn Rule],
+    options: &GenerateOptions,
+    on_token: &mut dyn FnMut(usize, u32) -> bool,
+) -> Result<Vec<Generated>> {
     options.check(model.config(), prompts.len())?;
+    if !rules.is_empty() && rules.len() != prompts.len() {
+        return Err(Error::Options(format!(
+            "{} rules for {} prompts; give one each or none",
+            rules.len(),
+            prompts.len()
+        )));
+    }
     let decoder = Decoder::new(model);
     if options.beams > 1 {
-        return beam::search(&decoder, prompts, options, on_token);
+        return beam::search(&decoder, prompts, rules, options, on_token);
     }
     let picker = Picker::new(options, model.config().vocab_size);
     let mut runs = Vec::with_capacity(prompts.len());
@@ -93,13 +116,22 @@ pub fn generate(
     {
         let written = runs.into_iter().map(|run| {
             let on_token = &mut |id| on_token(0, id);
-            greedy::write(&decoder, &picker, options, run, on_token)
+            greedy::write(
+                &decoder,
+                &picker,
+                options,
+                run,
+                rules.first().copied(),
+                on_token,
+            )
         });
         return written.collect();
     }
     loop {
         for (i, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.open) {
-            run.extend(&picker, options, &mut |id| on_token(i, id));
+            run.extend(&picker, rules.get(i).copied(), options, &mut |id| {
+                on_token(i, id)
+            });
         }
         let mut live: Vec<&mut Run> = runs.iter_mut().filter(|run| run.open).collect();
         if live.is_empty() {
@@ -146,16 +178,25 @@ impl Run {
     fn extend(
         &mut self,
         picker: &Picker,
+        rule: Option<&dyn Rule>,
         options: &GenerateOptions,
         on_token: &mut dyn FnMut(u32) -> bool,
     ) {
         let mut stream = self.key.at(self.out.ids.len() as u64).stream();
-        let Some((id, logprob)) = picker.pick(&self.logits, &self.text, &mut stream) else {
+        let allowed = picker.allowed(self.text(), rule);
+        let Some((id, logprob)) = picker.pick(&self.logits, &allowed, &mut stream) else {
             self.open = false;
             return;
         };
         self.out.logprob += logprob;
         self.take(id, options, on_token);
+    }
+
+    fn text(&self) -> Text<'_> {
+        Text {
+            ids: &self.text,
+            n_given: self.text.len() - self.out.ids.len(),
+        }
     }
 
     /// Adds a chosen token; closes the run at the end token, at the limit or when told to.

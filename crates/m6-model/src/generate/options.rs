@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct GenerateOptions {
     /// New words at most; the model's `max_len` limits as well. Default 64.
     pub max_tokens: usize,
+    /// New words at least: the end token is not chosen before. Default 0.
+    pub min_tokens: usize,
     /// Divides the logits before sampling; 0 (default) takes the likeliest word.
     pub temperature: f64,
     /// Sample from this many likeliest words only; 0 (default) means all.
@@ -40,6 +42,7 @@ impl Default for GenerateOptions {
     fn default() -> Self {
         Self {
             max_tokens: 64,
+            min_tokens: 0,
             temperature: 0.0,
             top_k: 0,
             top_p: 1.0,
@@ -78,6 +81,12 @@ impl GenerateOptions {
             bad.push(format!(
                 "beams = {} searches and does not sample; set temperature = 0",
                 self.beams
+            ));
+        }
+        if self.min_tokens > self.max_tokens {
+            bad.push(format!(
+                "min_tokens = {} exceeds max_tokens = {}",
+                self.min_tokens, self.max_tokens
             ));
         }
         if !self.length_penalty.is_finite() {

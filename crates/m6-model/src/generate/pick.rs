@@ -1,6 +1,7 @@
 //! Choosing one word from logits.
 
 use super::GenerateOptions;
+use super::rules::{Allowed, Length, Next, NoRepeat, Rule, Text};
 use m6_store::rng::Stream;
 
 /// Logarithm of the sum of exponentials, in f64.
@@ -20,7 +21,9 @@ pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
 /// Chooses words by the options of one call.
 pub(super) struct Picker {
     banned: Vec<bool>,
-    no_repeat_ngram: usize,
+    no_repeat: NoRepeat,
+    /// Present when the options ask for a least length.
+    length: Option<Length>,
     temperature: f64,
     top_k: usize,
     top_p: f64,
@@ -36,61 +39,66 @@ impl Picker {
         }
         Self {
             banned,
-            no_repeat_ngram: options.no_repeat_ngram,
+            no_repeat: NoRepeat(options.no_repeat_ngram),
+            length: (options.min_tokens > 0)
+                .then(|| Length::words(options.min_tokens..=usize::MAX, options.eos)),
             temperature: options.temperature,
             top_k: options.top_k,
             top_p: options.top_p,
         }
     }
 
+    /// What may follow `text`, whatever its logit: the options' own rules, and `rule` where there is one.
+    pub fn allowed<'a>(&'a self, text: Text<'_>, rule: Option<&'a dyn Rule>) -> Allowed<'a> {
+        let mut next = self.no_repeat.next(text);
+        for rule in self.length.iter().map(|l| l as &dyn Rule).chain(rule) {
+            next = next.and(rule.next(text));
+        }
+        Allowed {
+            banned: &self.banned,
+            next,
+        }
+    }
+
     /// A word and its log probability under the unchanged logits; none when every word is forbidden.
-    pub fn pick(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<(u32, f64)> {
-        let id = self.choose(logits, text, stream)?;
+    pub fn pick(
+        &self,
+        logits: &[f32],
+        allowed: &Allowed<'_>,
+        stream: &mut Stream,
+    ) -> Option<(u32, f64)> {
+        let id = self.choose(logits, allowed, stream)?;
         Some((id, f64::from(logits[id as usize]) - log_sum_exp(logits)))
     }
 
     /// The word alone.
-    pub fn choose(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<u32> {
+    pub fn choose(
+        &self,
+        logits: &[f32],
+        allowed: &Allowed<'_>,
+        stream: &mut Stream,
+    ) -> Option<u32> {
         match self.temperature == 0.0 {
-            true => self.likeliest(logits, text, 1).first().copied(),
-            false => self.sample(logits, text, stream),
+            true => likeliest(logits, allowed, 1).first().copied(),
+            false => self.sample(logits, allowed, stream),
         }
     }
 
-    /// The `n` likeliest allowed words in order, the lower id first among equals.
-    pub fn likeliest(&self, logits: &[f32], text: &[u32], n: usize) -> Vec<u32> {
-        let allowed = self.allowed(text);
-        let usable = |&id: &u32| logits[id as usize] > f32::NEG_INFINITY && allowed(id);
-        let mut ids: Vec<u32> = (0..logits.len() as u32).filter(usable).collect();
-        let by_logit = |a: &u32, b: &u32| {
-            logits[*b as usize]
-                .total_cmp(&logits[*a as usize])
-                .then(a.cmp(b))
-        };
-        if n == 0 || ids.is_empty() {
-            return Vec::new();
+    /// What [`Picker::allowed`] gives where no text bears on it.
+    pub fn unbound(&self) -> Allowed<'_> {
+        Allowed {
+            banned: &self.banned,
+            next: Next::Any,
         }
-        if n < ids.len() {
-            ids.select_nth_unstable_by(n - 1, by_logit);
-            ids.truncate(n);
-        }
-        ids.sort_unstable_by(by_logit);
-        ids
     }
 
-    /// Whether a word may follow `text`, whatever its logit.
-    pub fn allowed(&self, text: &[u32]) -> impl Fn(u32) -> bool + Sync {
-        let repeated = repeats(text, self.no_repeat_ngram);
-        move |id| !self.banned[id as usize] && !repeated.contains(&id)
-    }
-
-    fn sample(&self, logits: &[f32], text: &[u32], stream: &mut Stream) -> Option<u32> {
+    fn sample(&self, logits: &[f32], allowed: &Allowed<'_>, stream: &mut Stream) -> Option<u32> {
         let n = if self.top_k == 0 {
             logits.len()
         } else {
             self.top_k
         };
-        let mut ids = self.likeliest(logits, text, n);
+        let mut ids = likeliest(logits, allowed, n);
         let max = f64::from(logits[*ids.first()? as usize]);
         let weight = |id: &u32| ((f64::from(logits[*id as usize]) - max) / self.temperature).exp();
         let mut weights: Vec<f64> = ids.iter().map(weight).collect();
@@ -123,20 +131,31 @@ impl Picker {
     }
 }
 
-/// Words that would complete a sequence of `n` words which `text` already holds.
-fn repeats(text: &[u32], n: usize) -> Vec<u32> {
-    if n == 0 || text.len() < n {
+/// The `n` likeliest allowed words in order, the lower id first among equals.
+pub(super) fn likeliest(logits: &[f32], allowed: &Allowed<'_>, n: usize) -> Vec<u32> {
+    let logit = |id: u32| {
+        logits
+            .get(id as usize)
+            .copied()
+            .unwrap_or(f32::NEG_INFINITY)
+    };
+    let mut ids = allowed.ids();
+    ids.retain(|&id| logit(id) > f32::NEG_INFINITY);
+    let by_logit = |a: &u32, b: &u32| logit(*b).total_cmp(&logit(*a)).then(a.cmp(b));
+    if n == 0 || ids.is_empty() {
         return Vec::new();
     }
-    let tail = &text[text.len() + 1 - n..];
-    text.windows(n)
-        .filter(|window| window[..n - 1] == *tail)
-        .map(|window| window[n - 1])
-        .collect()
+    if n < ids.len() {
+        ids.select_nth_unstable_by(n - 1, by_logit);
+        ids.truncate(n);
+    }
+    ids.sort_unstable_by(by_logit);
+    ids
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::Choices;
     use super::*;
     use m6_store::rng::Key;
     use std::collections::BTreeMap;
@@ -150,8 +169,10 @@ mod tests {
     #[test]
     fn greedy_takes_the_lowest_of_equals_and_respects_bans() {
         let mut stream = Key::new(1).stream();
-        let plain = picker(GenerateOptions::default()).pick(&LOGITS, &[], &mut stream);
-        let (id, logprob) = plain.expect("a word");
+        let plain = picker(GenerateOptions::default());
+        let (id, logprob) = plain
+            .pick(&LOGITS, &plain.unbound(), &mut stream)
+            .expect("a word");
         assert_eq!(id, 1);
         let z: f64 = LOGITS.iter().map(|&x| f64::from(x).exp()).sum();
         assert!((logprob - (2.0 - z.ln())).abs() < 1e-12);
@@ -159,29 +180,34 @@ mod tests {
             banned: vec![1, 3],
             ..GenerateOptions::default()
         });
-        assert_eq!(banned.pick(&LOGITS, &[], &mut stream).map(|p| p.0), Some(2));
+        let text = Text::default();
+        let mut choose = |picker: &Picker, rule| {
+            picker.choose(&LOGITS, &picker.allowed(text, rule), &mut stream)
+        };
+        assert_eq!(choose(&banned, None), Some(2));
         let all = picker(GenerateOptions {
             banned: vec![0, 1, 2, 3, 4],
             ..GenerateOptions::default()
         });
-        assert_eq!(all.pick(&LOGITS, &[], &mut stream), None);
-    }
-
-    #[test]
-    fn ngrams_do_not_repeat() {
-        assert_eq!(repeats(&[7, 8, 9, 7, 8], 3), [9]);
-        assert_eq!(repeats(&[7, 8, 7], 2), [8]);
-        assert_eq!(repeats(&[7, 8], 1), [7, 8]);
-        assert!(repeats(&[7], 2).is_empty());
-        assert!(repeats(&[7, 8, 9], 0).is_empty());
+        assert_eq!(choose(&all, None), None);
+        let rule = Choices::new(&[vec![0], vec![1], vec![4]], 2).expect("choices");
+        assert_eq!(choose(&plain, Some(&rule)), Some(1));
+        assert_eq!(choose(&banned, Some(&rule)), Some(0));
+        // The end is word 3, which two words must come before.
+        let long = picker(GenerateOptions {
+            min_tokens: 1,
+            banned: vec![0, 1, 2, 4],
+            ..GenerateOptions::default()
+        });
+        assert_eq!(choose(&long, None), None);
     }
 
     fn draw(options: GenerateOptions, n: u64) -> BTreeMap<u32, usize> {
         let picker = picker(options);
         let mut seen = BTreeMap::new();
         for i in 0..n {
-            let picked = picker.pick(&LOGITS, &[], &mut Key::new(3).at(i).stream());
-            *seen.entry(picked.expect("a word").0).or_default() += 1;
+            let picked = picker.choose(&LOGITS, &picker.unbound(), &mut Key::new(3).at(i).stream());
+            *seen.entry(picked.expect("a word")).or_default() += 1;
         }
         seen
     }

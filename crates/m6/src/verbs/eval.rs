@@ -1,14 +1,16 @@
-//! `m6 eval image`: what drawn pictures show, read from their pixels, and how far they lie from real ones.
+//! `m6 eval`; here `image`: what drawn pictures show, read from their pixels, and how far they lie from real ones.
 
 use super::common as shared;
 use super::draw::{self, Studio};
 use super::enlarge;
+use super::exams;
 use super::feature_sets::{self, Measure};
 use super::rerank::Rerank;
 use super::retrieval;
 use crate::cli::{Common, DrawHow, EvalImageArgs, EvalVerb};
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
+use m6_eval::ExamTask;
 use m6_image::{Limits, Rgb8};
 use m6_store::atomic::DirCommit;
 use m6_world::{Accuracy, Measured, Split, Wanted, World, judge_measured, measure, wanted};
@@ -39,6 +41,11 @@ pub fn run(verb: &EvalVerb, common: &Common, terminal: &Terminal) -> Result<()> 
         EvalVerb::Image(args) => image(args, common, terminal),
         EvalVerb::Match(args) => super::eval_match::run(args, common, terminal),
         EvalVerb::Retrieval(args) => super::eval_retrieval::run(args, common, terminal),
+        EvalVerb::Caption(args) => exams::run(ExamTask::Caption, args, common, terminal),
+        EvalVerb::Vqa(args) => exams::run(ExamTask::Vqa, args, common, terminal),
+        EvalVerb::Qa(args) => exams::run(ExamTask::Qa, args, common, terminal),
+        EvalVerb::Poem(args) => exams::run(ExamTask::Poem, args, common, terminal),
+        EvalVerb::Classify(args) => exams::run(ExamTask::Classify, args, common, terminal),
     }
 }
 

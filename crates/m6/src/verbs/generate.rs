@@ -1,9 +1,11 @@
-//! `m6 generate text|caption|answer`; drawing is in [`super::draw`].
+//! `m6 generate text|caption|answer`; drawing is in [`super::draw`], verse in [`super::poem`].
 
 use super::common::{self, Pictures};
+use super::constrain::Constraint;
 use crate::cli::{Common, GenerateArgs, GenerateVerb, PictureArgs};
 use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
+use m6_model::rules::Rule;
 use m6_model::{GenerateOptions, Generated, Model, Prompt};
 use m6_text::Tokenizer;
 use m6_train::LoadedModel;
@@ -20,6 +22,7 @@ pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<
             pictures,
             how,
         } => answer(question, pictures, how, common, terminal),
+        GenerateVerb::Poem(args) => super::poem::run(args, common, terminal),
         GenerateVerb::Image(args) => super::draw::run(args, common, terminal),
         GenerateVerb::Match(args) => super::eval_match::generate(args, common, terminal),
     }
@@ -119,6 +122,7 @@ pub fn options(how: &GenerateArgs, tokenizer: &Tokenizer, seed: u64) -> Generate
     let marks = tokenizer.special();
     GenerateOptions {
         max_tokens: how.max_tokens,
+        min_tokens: how.min_tokens,
         temperature: how.temperature,
         top_k: how.top_k,
         top_p: how.top_p,
@@ -170,6 +174,10 @@ fn finish(
         return Ok(());
     }
     let mut options = options(how, &bundle.tokenizer, common.seed.unwrap_or(1));
+    let constraint = Constraint::of(how, &bundle.tokenizer)?;
+    if let Some(n_words) = constraint.max_words() {
+        options.max_tokens = n_words;
+    }
     let streams =
         jobs.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
     for (i, batch) in jobs.chunks(how.batch.max(1)).enumerate() {
@@ -188,10 +196,13 @@ fn finish(
             }
             true
         };
+        let rules: Vec<&dyn Rule> = prompts.iter().filter_map(|_| constraint.rule()).collect();
+        let (model, on_token) = (&bundle.model, &mut on_token);
         let made =
-            m6_model::generate(&bundle.model, &prompts, &options, &mut on_token).or_usage()?;
+            m6_model::generate_with(model, &prompts, &rules, &options, on_token).or_usage()?;
         for ((id, _), generated) in batch.iter().zip(&made) {
-            write_one(id, generated, bundle, terminal, streams, plain);
+            let text = constraint.text(generated, &bundle.tokenizer)?;
+            write_one(id, &text, generated, terminal, streams, plain);
         }
     }
     Ok(())
@@ -199,19 +210,18 @@ fn finish(
 
 fn write_one(
     id: &str,
+    text: &str,
     generated: &Generated,
-    bundle: &LoadedModel,
     terminal: &Terminal,
     streamed: bool,
     plain: &dyn Fn(&str, &str) -> String,
 ) {
-    let text = bundle.tokenizer.decode(&generated.ids);
     if terminal.json() {
         terminal.object(&json!({"id": id, "text": text, "logprob": generated.logprob}));
     } else if streamed {
         terminal.data("\n");
     } else {
-        terminal.data(&format!("{}\n", plain(id, &text)));
+        terminal.data(&format!("{}\n", plain(id, text)));
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod common;
+pub mod compare;
+pub mod constrain;
 pub mod corpus;
 pub mod demo;
 pub mod doctor;
@@ -11,6 +13,7 @@ pub mod eval;
 pub mod eval_items;
 pub mod eval_match;
 pub mod eval_retrieval;
+pub mod exams;
 pub mod export;
 pub mod feature_sets;
 pub mod finetune;
@@ -18,6 +21,7 @@ pub mod gallery;
 pub mod generate;
 pub mod inspect;
 pub mod plan;
+pub mod poem;
 pub mod prepare;
 pub mod preset;
 pub mod pretrain;

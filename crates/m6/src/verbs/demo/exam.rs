@@ -2,13 +2,14 @@
 
 use crate::config::Loaded;
 use crate::error::{Code, Failure, OrFail, Result};
-use crate::verbs::{common, generate};
-use m6_eval::{AnswerItem, AnswerScores, Segment};
+use crate::verbs::common;
+use m6_eval::{Exam as Questions, ExamTask, Item, Items, Outcome, Settings};
 use m6_image::Rgb8;
 use m6_model::{GenerateOptions, Prompt};
 use m6_train::LoadedModel;
 use m6_world::{PictureItem, Split, World};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The paper's types of questions (section 4.2).
 const KINDS: [&str; 4] = ["detection", "relation", "color", "number"];
@@ -50,25 +51,21 @@ impl Exam {
         let side = loaded.config.data.image_side;
         let world = World::new(source.seed, side);
         let items: Vec<PictureItem> = (0..n).map(|i| world.picture(Split::HeldOut, i)).collect();
-        let chw = pixels(&items, bundle, side);
-        let options = exam_options(bundle);
-        let views: Vec<&[u8]> = chw.iter().map(Vec::as_slice).collect();
-        let captions = generate::captions(&bundle.model, &bundle.tokenizer, &views, &options)?;
-        let caption = caption_scores(&items, &captions)?;
-        let (mut vqa, answers) = answer_all(bundle, &items, &chw, &options)?;
+        let captions = examine(ExamTask::Caption, &items, loaded, bundle)?;
+        let answers = examine(ExamTask::Vqa, &items, loaded, bundle)?;
+        let mut vqa = vqa_scores(&answers);
         // New pictures of combinations that were seen: what is left of the gap is generalisation.
         let known: Vec<PictureItem> = (source.n..source.n + n)
             .map(|i| world.picture(Split::Train, i))
             .collect();
-        let known_chw = pixels(&known, bundle, side);
-        let (seen, _) = answer_all(bundle, &known, &known_chw, &options)?;
+        let seen = vqa_scores(&examine(ExamTask::Vqa, &known, loaded, bundle)?);
         for kind in KINDS.into_iter().chain(["overall", "blind"]) {
             vqa["seen_combinations"][kind] = seen[kind].clone();
         }
         let shown = items
             .iter()
-            .zip(&captions)
-            .zip(answers)
+            .zip(&captions.said)
+            .zip(pairs(&items, &answers.said))
             .take(24)
             .map(|((item, said), qa)| Shown {
                 picture: item.image.clone(),
@@ -80,19 +77,57 @@ impl Exam {
         Ok(Self {
             shown,
             vqa,
-            caption,
+            caption: caption_scores(&captions),
             texts: continue_texts(bundle, &world)?,
         })
     }
 }
 
-/// The pictures as the model takes them.
-fn pixels(items: &[PictureItem], bundle: &LoadedModel, side: usize) -> Vec<Vec<u8>> {
-    let fit = common::fit_of(bundle);
-    items
-        .iter()
-        .map(|item| m6_image::to_chw(&m6_image::resize_square(&item.image, side, fit)))
-        .collect()
+/// Asks a model about pictures of the world, one word after the other at its likeliest.
+fn examine(
+    task: ExamTask,
+    pictures: &[PictureItem],
+    loaded: &Loaded,
+    bundle: &LoadedModel,
+) -> Result<Outcome> {
+    let data = &loaded.config.data;
+    let (side, fit) = (data.image_side, common::fit_of(bundle));
+    let mut items = Items::default();
+    for (record, picture) in pictures.iter().enumerate() {
+        let square = m6_image::resize_square(&picture.image, side, fit);
+        let item = Item {
+            id: picture.id.clone(),
+            record,
+            pictures: Arc::new(m6_image::to_chw(&square)),
+            answers: picture.captions.clone(),
+            ..Item::default()
+        };
+        match task {
+            ExamTask::Caption => items.items.push(item),
+            _ => items
+                .items
+                .extend(picture.qa.iter().enumerate().map(|(j, qa)| Item {
+                    id: format!("{}/{j}", item.id),
+                    question: qa.question.clone(),
+                    answers: vec![qa.answer.clone()],
+                    kind: Some(qa.kind.name().to_owned()),
+                    ..item.clone()
+                })),
+        }
+    }
+    let exam = Questions {
+        task,
+        items,
+        labels: Vec::new(),
+        layout: data.clone(),
+        settings: Settings {
+            max_tokens: 40,
+            beams: 1,
+            ..Settings::of(task)
+        },
+    };
+    exam.sit(&bundle.model, &bundle.tokenizer, &mut |_| {})
+        .or_fail(Code::Numerics)
 }
 
 fn exam_options(bundle: &LoadedModel) -> GenerateOptions {
@@ -106,97 +141,37 @@ fn exam_options(bundle: &LoadedModel) -> GenerateOptions {
     }
 }
 
-fn caption_scores(items: &[PictureItem], captions: &[String]) -> Result<Value> {
-    let references: Vec<(String, Vec<String>)> = items
-        .iter()
-        .map(|i| (i.id.clone(), i.captions.clone()))
-        .collect();
-    let mut candidates: Vec<(String, String)> = items
-        .iter()
-        .zip(captions)
-        .map(|(i, c)| (i.id.clone(), c.clone()))
-        .collect();
-    let own = m6_eval::score_captions(&references, &candidates, Segment::Char, None).or_data()?;
-    common::shift_texts(&mut candidates);
-    let shuffled =
-        m6_eval::score_captions(&references, &candidates, Segment::Char, None).or_data()?;
-    Ok(json!({
-        "cider": own.cider, "cider_shuffled": shuffled.cider, "bleu4": own.bleu[3], "bleu4_shuffled": shuffled.bleu[3],
-    }))
+fn caption_scores(captions: &Outcome) -> Value {
+    let (own, shuffled) = (&captions.scores, &captions.control["shuffled"]);
+    json!({
+        "cider": own["cider"], "cider_shuffled": shuffled["cider"], "bleu4": own["bleu_4"], "bleu4_shuffled": shuffled["bleu_4"],
+    })
 }
 
-type Answers = Vec<Vec<(String, String, String)>>;
-
-/// Answers every question of every picture, and the same questions blind; accuracy by the paper's types (section 4.2).
-fn answer_all(
-    bundle: &LoadedModel,
-    items: &[PictureItem],
-    chw: &[Vec<u8>],
-    options: &GenerateOptions,
-) -> Result<(Value, Answers)> {
-    let mut asked: Vec<(usize, usize)> = Vec::new();
-    for (i, item) in items.iter().enumerate() {
-        asked.extend((0..item.qa.len()).map(|j| (i, j)));
-    }
-    let prompts = |with_picture: bool| -> Vec<Prompt> {
-        asked
-            .iter()
-            .map(|&(i, j)| Prompt {
-                pictures: if with_picture {
-                    chw[i].clone()
-                } else {
-                    Vec::new()
-                },
-                source: bundle.tokenizer.encode(&items[i].qa[j].question),
-                ..Prompt::default()
-            })
-            .collect()
-    };
-    let answer = |prompts: &[Prompt]| -> Result<Vec<String>> {
-        let made = m6_model::generate(&bundle.model, prompts, options, &mut |_, _| true)
-            .or_fail(Code::Numerics)?;
-        Ok(made
-            .iter()
-            .map(|g| bundle.tokenizer.decode(&g.ids))
-            .collect())
-    };
-    let seen = answer(&prompts(true))?;
-    let blind = answer(&prompts(false))?;
-    let rows = |said: &[String]| -> Vec<AnswerItem> {
-        asked
-            .iter()
-            .zip(said)
-            .map(|(&(i, j), said)| AnswerItem {
-                id: format!("{}/{j}", items[i].id),
-                kind: Some(items[i].qa[j].kind.name().to_string()),
-                expected: vec![items[i].qa[j].answer.clone()],
-                given: said.clone(),
-            })
-            .collect()
-    };
-    let scored = m6_eval::score_answers(&rows(&seen)).or_data()?;
-    let control = m6_eval::score_answers(&rows(&blind)).or_data()?;
-    let by_type =
-        |scores: &AnswerScores, kind: &str| scores.by_kind.get(kind).map(|score| score.accuracy);
-    let mut vqa = serde_json::Map::new();
-    let mut blind_by_type = serde_json::Map::new();
+/// Accuracy by the paper's types (section 4.2), and of the same questions blind.
+fn vqa_scores(answers: &Outcome) -> Value {
+    let blind = &answers.control["blind"];
+    let mut vqa =
+        json!({"overall": answers.scores["exact"], "blind": blind["exact"], "n": answers.n});
     for kind in KINDS {
-        vqa.insert(kind.into(), json!(by_type(&scored, kind)));
-        blind_by_type.insert(kind.into(), json!(by_type(&control, kind)));
+        let name = format!("exact/{kind}");
+        vqa[kind] = answers.scores.get(&name).cloned().unwrap_or(Value::Null);
+        vqa["blind_by_type"][kind] = blind[&name].clone();
     }
-    vqa.insert("overall".into(), json!(scored.accuracy));
-    vqa.insert("blind".into(), json!(control.accuracy));
-    vqa.insert("blind_by_type".into(), Value::Object(blind_by_type));
-    vqa.insert("n".into(), json!(asked.len()));
-    let mut answers: Answers = vec![Vec::new(); items.len()];
-    for (&(i, j), said) in asked.iter().zip(&seen) {
-        answers[i].push((
-            items[i].qa[j].question.clone(),
-            items[i].qa[j].answer.clone(),
-            said.clone(),
-        ));
-    }
-    Ok((Value::Object(vqa), answers))
+    vqa
+}
+
+/// Question, true answer and given answer of every picture.
+fn pairs(items: &[PictureItem], said: &[String]) -> Vec<Vec<(String, String, String)>> {
+    let mut said = said.iter();
+    let of_picture = |item: &PictureItem| {
+        let asked = item.qa.iter().zip(said.by_ref().take(item.qa.len()));
+        let pair = |(qa, said): (&m6_world::Qa, &String)| {
+            (qa.question.clone(), qa.answer.clone(), said.clone())
+        };
+        asked.map(pair).collect()
+    };
+    items.iter().map(of_picture).collect()
 }
 
 /// Beginnings of articles the model has not read to the end, continued greedily.

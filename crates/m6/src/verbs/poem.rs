@@ -1,0 +1,203 @@
+//! `m6 generate poem`: verse by constrained search (paper section 4.5).
+
+use super::common;
+use crate::cli::Common;
+use crate::error::{Code, Failure, OrFail, Result};
+use crate::out::Terminal;
+use clap::Args;
+use clap::builder::TypedValueParser;
+use m6_eval::{ExamTask, Settings};
+use m6_model::rules::{Rule, VerseRule};
+use m6_model::{GenerateOptions, Prompt};
+use m6_text::Tokenizer;
+use m6_text::verse::{Ask, Shape, is_ideograph};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// `m6 generate poem`.
+#[derive(Args, Debug, Clone)]
+pub struct PoemArgs {
+    /// Run folder, checkpoint folder or exported model.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// What the poem is about.
+    #[arg(long, value_name = "T", required_unless_present = "first_line")]
+    pub title: Option<String>,
+    /// Its first line, to go on from.
+    #[arg(long, value_name = "L", conflicts_with = "title")]
+    pub first_line: Option<String>,
+    /// Characters of a line: 5 or 7.
+    #[arg(long, value_name = "N")]
+    pub form: usize,
+    /// Lines: an even number from 4 to 16.
+    #[arg(long, value_name = "N")]
+    pub lines: usize,
+    /// The even lines rhyme, by the 14 groups of Zhonghua Xinyun.
+    #[arg(long)]
+    pub rhyme: bool,
+    /// Level and oblique tones alternate in a line and face each other in a couplet.
+    #[arg(long)]
+    pub tones: bool,
+    /// Poems to write, a line of output each.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000).map(|n| n as usize))]
+    pub n: usize,
+    /// 0 takes the likeliest character.
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Draws among the K likeliest; 0 among all.
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draws among the likeliest that together have this probability.
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+    /// Beam search with so many beams instead of sampling.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub beams: usize,
+}
+
+/// Runs the verb.
+pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> {
+    let shape = Shape::new(args.form, args.lines).map_err(|error| {
+        Failure::usage(format!(
+            "--form {} --lines {}: {error}",
+            args.form, args.lines
+        ))
+    })?;
+    if args.n > 1 && args.beams > 1 {
+        return Err(
+            Failure::usage("--n with --beams: a search finds one poem, not several")
+                .hint("leave out --beams to draw several"),
+        );
+    }
+    let bundle = common::load_model(&args.model, terminal)?;
+    let tokenizer = &bundle.tokenizer;
+    let max_len = bundle.model.config().max_len;
+    let rule = VerseRule::new(shape, tokenizer, args.rhyme, args.tones).or_usage()?;
+    rule.check_room(max_len).or_usage()?;
+    let prompt = prompt(args, shape, tokenizer, max_len)?;
+    if common.dry_run {
+        terminal.say(&format!(
+            "would write {} poem(s) of {} lines",
+            args.n, args.lines
+        ));
+        return Ok(());
+    }
+    let prompts = vec![prompt; args.n];
+    let rules: Vec<&dyn Rule> = vec![&rule; args.n];
+    let options = options(args, &rule, tokenizer, common.seed.unwrap_or(1));
+    let made = m6_model::generate_with(&bundle.model, &prompts, &rules, &options, &mut |_, _| true)
+        .or_usage()?;
+    for (prompt, generated) in prompts.iter().zip(&made) {
+        let ids = [prompt.target.as_slice(), &generated.ids].concat();
+        let text = tokenizer.decode(&ids);
+        let lines: Vec<&str> = text
+            .split(['，', '。'])
+            .filter(|line| !line.is_empty())
+            .collect();
+        write(args, &lines, generated.logprob, terminal)?;
+    }
+    Ok(())
+}
+
+fn write(args: &PoemArgs, lines: &[&str], logprob: f64, terminal: &Terminal) -> Result<()> {
+    if !terminal.json() {
+        let couplets = lines
+            .chunks(2)
+            .map(|pair| format!("{}。\n", pair.join("，")));
+        terminal.data(&couplets.chain(["\n".to_owned()]).collect::<String>());
+        return Ok(());
+    }
+    let title = args.title.as_deref().unwrap_or_default();
+    let [rhyme, tones] = measured(lines)?;
+    let poem = json!({"title": title, "lines": lines, "logprob": logprob, "rhyme": rhyme == 1.0, "tones": tones});
+    terminal.object(&poem);
+    Ok(())
+}
+
+/// Whether the poem rhymes (0 or 1) and the share of the rules of tone it keeps, by the scorer of poems.
+fn measured(lines: &[&str]) -> Result<[f64; 2]> {
+    let line = json!({"id": 0, "lines": lines}).to_string();
+    let measured = m6_eval::measure_poem(line.as_bytes(), None).or_fail(Code::Check)?;
+    let item = &measured.per_item[0];
+    let figure = |name: &str| item[name].as_f64();
+    match (figure("constraint"), figure("rhyme"), figure("tones")) {
+        (Some(1.0), Some(rhyme), Some(tones)) => Ok([rhyme, tones]),
+        _ => Err(Failure::new(
+            Code::Check,
+            format!(
+                "what was written is no poem of this form: {}",
+                Value::from(lines.join("，"))
+            ),
+        )),
+    }
+}
+
+fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) -> GenerateOptions {
+    let (marks, usual) = (tokenizer.special(), Settings::of(ExamTask::Poem));
+    GenerateOptions {
+        max_tokens: rule.n_words() + 1,
+        temperature: match args.beams {
+            1 => args.temperature.unwrap_or(usual.temperature),
+            _ => args.temperature.unwrap_or(0.0),
+        },
+        top_k: args.top_k.unwrap_or(usual.top_k),
+        top_p: args.top_p.unwrap_or(usual.top_p),
+        beams: args.beams,
+        seed,
+        streams: (0..args.n as u64).collect(),
+        bos: marks.cls,
+        eos: marks.sep,
+        banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+        ..GenerateOptions::default()
+    }
+}
+
+/// The words that ask, and the first line where it is given.
+fn prompt(args: &PoemArgs, shape: Shape, tokenizer: &Tokenizer, max_len: usize) -> Result<Prompt> {
+    let (ask, target) = match (&args.title, &args.first_line) {
+        (_, Some(line)) => {
+            check_line(line, shape, tokenizer)?;
+            let target = tokenizer.encode(&format!("{line}{}", Shape::mark(0)));
+            (Ask::FirstLine(line), target)
+        }
+        (Some(title), None) => (Ask::Title(title.trim()), Vec::new()),
+        (None, None) => return Err(Failure::usage("--title T or --first-line L is needed")),
+    };
+    if args
+        .title
+        .as_ref()
+        .is_some_and(|title| title.trim().is_empty())
+    {
+        return Err(Failure::usage("--title is empty"));
+    }
+    let source = tokenizer.encode(&shape.ask(ask));
+    if source.len() > max_len {
+        return Err(Failure::usage(format!(
+            "the title is too long: {} tokens with the words that name the form, and the model reads {max_len}",
+            source.len()
+        )));
+    }
+    Ok(Prompt {
+        source,
+        target,
+        ..Prompt::default()
+    })
+}
+
+/// A first line must be of the form, and the vocabulary must have its characters.
+fn check_line(line: &str, shape: Shape, tokenizer: &Tokenizer) -> Result<()> {
+    let n = line.chars().count();
+    if n != shape.n_chars() || !line.chars().all(is_ideograph) {
+        return Err(Failure::usage(format!(
+            "--first-line {line}: expected {} Chinese characters without punctuation, got {n} characters",
+            shape.n_chars()
+        )));
+    }
+    let unknown = |c: &char| tokenizer.id(c.encode_utf8(&mut [0; 4])).is_none();
+    match line.chars().find(unknown) {
+        Some(c) => Err(Failure::usage(format!(
+            "--first-line {line}: the model's vocabulary has no {c}"
+        ))),
+        None => Ok(()),
+    }
+}

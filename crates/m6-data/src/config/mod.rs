@@ -1,8 +1,11 @@
 //! The `[data]` table: where records come from and how rows are laid out.
 
+mod formats;
 mod source;
 mod validate;
 
+#[cfg(test)]
+pub(crate) use formats::names as format_names;
 pub use source::{Fields, Kind, SourceConfig, WorldSplit};
 pub(crate) use validate::options as options_problems;
 
@@ -72,6 +75,14 @@ impl DataConfig {
     /// Bytes of one stored picture: 3 channels of `image_side` squared.
     pub fn picture_bytes(&self) -> usize {
         3 * self.image_side * self.image_side
+    }
+
+    /// This configuration with every source's `format` written out.
+    pub fn resolved(&self) -> Self {
+        Self {
+            sources: self.sources.iter().map(SourceConfig::resolved).collect(),
+            ..self.clone()
+        }
     }
 
     /// Every problem of this configuration, empty when there is none. Files are not looked at.

@@ -85,7 +85,7 @@ pub fn prepare(
             codebook_size: coder.codebook_size,
             grid: coder.grid,
         }),
-        ..config.clone()
+        ..config.resolved()
     };
     // All sources are opened before any is read: a misspelt path fails at once.
     let opened = config

@@ -10,20 +10,42 @@ pub struct FieldMap {
     id: Option<Selector>,
     text: Vec<Selector>,
     captions: Vec<Selector>,
-    image: Vec<Selector>,
+    image: Vec<ImageField>,
     qa: Option<QaMap>,
 }
 
 /// A dotted path, possibly joined to one string; or a constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Selector {
-    Path { keys: Vec<String>, join: bool },
+    Path { keys: Vec<Step>, join: bool },
     Constant(String),
+}
+
+/// A step of a path: a key, and a flag that the values there must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    key: String,
+    flag: Option<String>,
+}
+
+/// An image field, and whether it holds pictures in base64 instead of their names.
+struct ImageField {
+    keys: Vec<Step>,
+    base64: bool,
+}
+
+/// A value of an image field.
+#[derive(Clone, Copy, Debug)]
+pub enum ImageValue<'a> {
+    /// The name of a picture, or whatever stands there.
+    Named(&'a Value),
+    /// The picture.
+    Base64(&'a Value),
 }
 
 /// Question and answer below the longest path they share, so that lists of pairs stay pairs.
 struct QaMap {
-    shared: Vec<String>,
+    shared: Vec<Step>,
     question: Selector,
     answer: Selector,
     /// What is asked for, and the answers to choose among.
@@ -43,7 +65,7 @@ impl FieldMap {
             id: Some(Selector::parse(config.id.as_deref().unwrap_or("id"))),
             text: all(&config.text),
             captions: all(&config.captions),
-            image: all(&config.image),
+            image: config.image.iter().map(ImageField::parse).collect(),
             qa,
         }
     }
@@ -79,13 +101,16 @@ impl FieldMap {
         }
     }
 
-    /// The values of the image fields: names of files, or whatever stands there.
-    pub fn images<'a>(&self, value: &'a Value) -> Vec<&'a Value> {
+    /// The values of the image fields.
+    pub fn images<'a>(&self, value: &'a Value) -> Vec<ImageValue<'a>> {
         let mut out = Vec::new();
         for field in &self.image {
-            if let Selector::Path { keys, .. } = field {
-                select(value, keys, &mut out);
-            }
+            let mut found = Vec::new();
+            select(value, &field.keys, &mut found);
+            out.extend(found.into_iter().map(|value| match field.base64 {
+                true => ImageValue::Base64(value),
+                false => ImageValue::Named(value),
+            }));
         }
         out
     }
@@ -96,12 +121,15 @@ impl FieldMap {
         let qa = self.qa.iter().flat_map(|qa| {
             let asked = qa.kind.iter().chain(&qa.choices);
             let whole = [&qa.question, &qa.answer].into_iter().chain(asked);
-            let shared = qa.shared.first().map(String::as_str);
+            let shared = qa.shared.first().map(|step| step.key.as_str());
             whole.filter_map(move |field| shared.or(field.first_key()))
         });
-        let plain = self.text.iter().chain(&self.captions).chain(&self.image);
+        let plain = self.text.iter().chain(&self.captions);
         let id = self.id.iter().filter(|_| explicit_id);
-        for key in plain.chain(id).filter_map(Selector::first_key).chain(qa) {
+        let image = self.image.iter().filter_map(|field| field.keys.first());
+        let image = image.map(|step| step.key.as_str());
+        let plain = plain.chain(id).filter_map(Selector::first_key);
+        for key in plain.chain(image).chain(qa) {
             if !out.contains(&key) {
                 out.push(key);
             }
@@ -178,13 +206,13 @@ impl Selector {
             None => (text, false),
         };
         Selector::Path {
-            keys: path.split('.').map(str::to_string).collect(),
+            keys: steps(path),
             join,
         }
     }
 
     /// Leaves out the keys of a path that lead to the elements at `shared`.
-    fn below(&mut self, shared: &[String]) {
+    fn below(&mut self, shared: &[Step]) {
         if let Selector::Path { keys, .. } = self
             && keys.len() > shared.len()
             && keys.starts_with(shared)
@@ -195,7 +223,7 @@ impl Selector {
 
     fn first_key(&self) -> Option<&str> {
         match self {
-            Selector::Path { keys, .. } => keys.first().map(String::as_str),
+            Selector::Path { keys, .. } => keys.first().map(|step| step.key.as_str()),
             Selector::Constant(_) => None,
         }
     }
@@ -216,8 +244,56 @@ impl Selector {
     }
 }
 
+impl ImageField {
+    fn parse(text: &str) -> Self {
+        let (path, base64) = match text.strip_suffix(":base64") {
+            Some(path) => (path, true),
+            None => (text, false),
+        };
+        Self {
+            keys: steps(path),
+            base64,
+        }
+    }
+}
+
+/// The steps of a dotted path.
+pub(crate) fn steps(path: &str) -> Vec<Step> {
+    let step = |part: &str| {
+        let flagged = part.strip_suffix(']').and_then(|part| part.split_once('['));
+        let (key, flag) = match flagged {
+            Some((key, flag)) => (key, Some(flag.to_string())),
+            None => (part, None),
+        };
+        Step {
+            key: key.to_string(),
+            flag,
+        }
+    };
+    path.split('.').map(step).collect()
+}
+
+impl Step {
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the step leads to a value: it has no flag, or the value's is true (a number: not 0).
+    pub(crate) fn admits(&self, value: &Value) -> bool {
+        let Some(flag) = &self.flag else {
+            return true;
+        };
+        match value.get(flag) {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::Number(flag)) => flag.as_f64() != Some(0.0),
+            _ => false,
+        }
+    }
+}
+
 /// The values at a path; lists on the way, and one list at its end, are walked.
-fn select<'a>(value: &'a Value, keys: &[String], out: &mut Vec<&'a Value>) {
+fn select<'a>(value: &'a Value, keys: &[Step], out: &mut Vec<&'a Value>) {
     if let Value::Array(items) = value {
         for item in items {
             match (item, keys.is_empty()) {
@@ -230,11 +306,15 @@ fn select<'a>(value: &'a Value, keys: &[String], out: &mut Vec<&'a Value>) {
     }
     match keys.split_first() {
         None => out.push(value),
-        Some((key, rest)) => {
-            if let Some(inner) = value.get(key) {
-                select(inner, rest, out);
+        Some((step, rest)) => match value.get(&step.key) {
+            Some(Value::Array(items)) if step.flag.is_some() => {
+                for item in items.iter().filter(|item| step.admits(item)) {
+                    select(item, rest, out);
+                }
             }
-        }
+            Some(inner) if step.admits(inner) => select(inner, rest, out),
+            _ => {}
+        },
     }
 }
 
@@ -321,6 +401,21 @@ mod tests {
             json!({"title": "被", "attributes": [["尺寸", "大"], ["面料", "棉"]], "price": null});
         let record = map.record(&value, String::new(), "x");
         assert_eq!(record.text.as_deref(), Some("被\n尺寸 大\n面料 棉"));
+    }
+
+    #[test]
+    fn a_flag_picks_from_a_list() {
+        let map = map(SourceConfig {
+            text: Fields::from(["documents[is_selected].paragraphs"]),
+            ..SourceConfig::default()
+        });
+        let value = json!({"documents": [
+            {"is_selected": true, "paragraphs": ["一", "二"]},
+            {"is_selected": false, "paragraphs": ["三"]},
+            {"is_selected": 1, "paragraphs": ["四"]}, {"paragraphs": ["五"]}]});
+        let record = map.record(&value, String::new(), "x");
+        assert_eq!(record.text.as_deref(), Some("一\n二\n四"));
+        assert_eq!(map.columns(false), ["documents"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod files;
 mod loader;
 mod manifest;
 mod mixture;
+mod names;
 mod pack;
 mod padded;
 mod prepare;

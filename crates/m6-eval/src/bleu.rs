@@ -1,6 +1,6 @@
 //! BLEU-1 to BLEU-4 as in pycocoevalcap: closest reference length, its two smoothing constants.
 
-use crate::ngrams::{MAX_ORDER, Sentences, count, lookup};
+use crate::ngrams::{Counted, MAX_ORDER, Sentences, lookup};
 use rayon::prelude::*;
 
 /// Added to counts of matches, so that no match gives almost 0 (pycocoevalcap).
@@ -65,9 +65,14 @@ impl Totals {
 /// BLEU of every item and of the corpus. An item without references counts as one whose closest
 /// reference is empty.
 pub fn bleu(items: &[Sentences]) -> BleuScores {
-    let totals: Vec<Totals> = items.par_iter().map(totals).collect();
+    let totals = items.par_iter().map(|i| totals(i, &Counted::of(i)));
+    of_totals(&totals.collect::<Vec<_>>())
+}
+
+/// BLEU of items and of their corpus.
+pub(crate) fn of_totals(totals: &[Totals]) -> BleuScores {
     let mut sum = Totals::default();
-    for item in &totals {
+    for item in totals {
         sum.n_candidate += item.n_candidate;
         sum.n_reference += item.n_reference;
         for k in 0..MAX_ORDER {
@@ -81,18 +86,19 @@ pub fn bleu(items: &[Sentences]) -> BleuScores {
     }
 }
 
-pub(crate) fn totals(item: &Sentences) -> Totals {
+/// What BLEU needs of an item and its counts.
+pub(crate) fn totals(item: &Sentences, counted: &Counted) -> Totals {
     let n_candidate = item.candidate.len();
-    let references: Vec<_> = item.references.iter().map(|r| count(r)).collect();
     let mut totals = Totals {
         n_candidate: n_candidate as u64,
         n_reference: closest_length(item) as u64,
         ..Totals::default()
     };
-    for (k, grams) in count(&item.candidate).iter().enumerate() {
+    for (k, grams) in counted.candidate.iter().enumerate() {
         totals.n_guessed[k] = n_candidate.saturating_sub(k) as u64;
         for (gram, n) in grams {
-            let allowed = references.iter().map(|r| lookup(&r[k], gram)).max();
+            let allowed = counted.references.iter().map(|r| lookup(&r[k], gram));
+            let allowed = allowed.max();
             totals.n_correct[k] += u64::from(allowed.unwrap_or(0).min(*n));
         }
     }

@@ -1,11 +1,11 @@
 //! Scoring captions: match ids, cut sentences, compute every metric.
 
-use crate::bleu::{self, Totals, bleu};
-use crate::cider::cider;
+use crate::bleu::{self, Totals};
+use crate::cider::{CiderScores, Rarity};
 use crate::diversity::distinct_n;
 use crate::error::{Error, Result};
 use crate::measured::{Measured, Reduce};
-use crate::ngrams::Sentences;
+use crate::ngrams::{Counted, Sentences};
 use crate::rouge::rouge_l;
 use crate::segment::{Segment, Segmenter};
 use m6_text::Tokenizer;
@@ -73,19 +73,16 @@ pub fn measure_captions(
     tokenizer: Option<&Tokenizer>,
 ) -> Result<Measured> {
     let (mut items, texts) = segmented(refs, cands, segment, tokenizer)?;
-    let cider = cider(&items);
-    let found: Vec<(Totals, f64)> = (items.par_iter())
-        .map(|item| (bleu::totals(item), rouge_l(item)))
-        .collect();
+    let found = of_items(&items);
     let mut rows = Vec::with_capacity(items.len() * CAPTION_WIDTH);
     let mut per_item = Vec::with_capacity(items.len());
-    for (i, (totals, rouge_l)) in found.into_iter().enumerate() {
+    for (i, (totals, rouge_l, cider)) in found.into_iter().enumerate() {
         let n_chars = texts[i].chars().filter(|c| !c.is_whitespace()).count();
         let row = totals.row();
-        rows.extend([1.0, rouge_l, cider.per_item[i], n_chars as f64]);
+        rows.extend([1.0, rouge_l, cider, n_chars as f64]);
         rows.extend(row);
         per_item.push(json!({
-            "id": refs[i].0, "bleu": Totals::score_of(&row), "rouge_l": rouge_l, "cider": cider.per_item[i],
+            "id": refs[i].0, "bleu": Totals::score_of(&row), "rouge_l": rouge_l, "cider": cider,
         }));
     }
     let candidates: Vec<Vec<u32>> = (items.iter_mut())
@@ -142,10 +139,23 @@ fn segmented<'a>(
     Ok((items, matched))
 }
 
+/// What BLEU needs, ROUGE-L and CIDEr of every item; its n-grams are counted once for all and not kept.
+fn of_items(items: &[Sentences]) -> Vec<(Totals, f64, f64)> {
+    let rarity = Rarity::of(items);
+    let of = |item: &Sentences| {
+        let counted = Counted::of(item);
+        let totals = bleu::totals(item, &counted);
+        (totals, rouge_l(item), rarity.score(&counted))
+    };
+    items.par_iter().map(of).collect()
+}
+
 fn score_items(refs: &[(String, Vec<String>)], items: &[Sentences]) -> CaptionScores {
-    let bleu = bleu(items);
-    let cider = cider(items);
-    let rouge: Vec<f64> = items.par_iter().map(rouge_l).collect();
+    let found = of_items(items);
+    let totals: Vec<Totals> = found.iter().map(|(totals, ..)| *totals).collect();
+    let bleu = bleu::of_totals(&totals);
+    let rouge: Vec<f64> = found.iter().map(|(_, rouge, _)| *rouge).collect();
+    let cider = CiderScores::of(found.iter().map(|(.., cider)| *cider).collect());
     let per_item = refs
         .iter()
         .enumerate()

@@ -1,13 +1,18 @@
 //! CIDEr as pycocoevalcap's `Cider` computes it (CIDEr-D: clipped counts, length penalty).
 
-use crate::ngrams::{Counts, Gram, MAX_ORDER, Sentences, count};
+use crate::ngrams::{Counted, Counts, Gram, MAX_ORDER, Sentences, gram};
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::hash::BuildHasher;
 
 /// Width of the length penalty.
 const SIGMA: f64 = 6.0;
 /// Scale of the score.
 const SCALE: f64 = 10.0;
+/// Items whose n-grams are in memory at once while rarities are counted.
+const BLOCK: usize = 4096;
+/// Counts whose logarithm is looked up.
+const N_LOGS: usize = 1024;
 
 /// CIDEr of a corpus and of each item.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,51 +33,76 @@ struct Vector {
 }
 
 /// Rarity of n-grams among the reference sets.
-struct Rarity {
-    n_items_with: FxHashMap<Gram, u32>,
+pub(crate) struct Rarity {
+    /// Items that have an n-gram; an n-gram is in the map of its hash, so that several threads can count.
+    n_items_with: Vec<FxHashMap<Gram, u32>>,
     log_n_items: f64,
+    /// Of small counts, since most are.
+    logs: Vec<f64>,
 }
 
 /// CIDEr of every item; the rarity of n-grams is taken from the references of the same items.
 /// One item alone scores 0, since its n-grams are in every item there is.
 pub fn cider(items: &[Sentences]) -> CiderScores {
-    let references: Vec<Vec<Counts>> = items
-        .par_iter()
-        .map(|item| item.references.iter().map(|r| count(r)).collect())
-        .collect();
-    let rarity = Rarity::of(&references);
-    let per_item: Vec<f64> = items
-        .par_iter()
-        .zip(&references)
-        .map(|(item, references)| rarity.score(&item.candidate, references))
-        .collect();
-    CiderScores {
-        mean: per_item.iter().sum::<f64>() / per_item.len().max(1) as f64,
-        per_item,
+    let rarity = Rarity::of(items);
+    let per_item = items.par_iter().map(|i| rarity.score(&Counted::of(i)));
+    CiderScores::of(per_item.collect())
+}
+
+impl CiderScores {
+    /// The scores of items and their mean.
+    pub(crate) fn of(per_item: Vec<f64>) -> Self {
+        Self {
+            mean: per_item.iter().sum::<f64>() / per_item.len().max(1) as f64,
+            per_item,
+        }
     }
 }
 
+/// The different n-grams of all orders that an item's references have.
+fn distinct(item: &Sentences) -> Vec<Gram> {
+    let mut grams = Vec::new();
+    for reference in &item.references {
+        for order in 1..=MAX_ORDER {
+            grams.extend(reference.windows(order).map(gram));
+        }
+    }
+    grams.sort_unstable();
+    grams.dedup();
+    grams
+}
+
 impl Rarity {
-    fn of(references: &[Vec<Counts>]) -> Self {
-        let mut n_items_with: FxHashMap<Gram, u32> = FxHashMap::default();
-        let mut seen = FxHashSet::default();
-        for item in references {
-            seen.clear();
-            for (gram, _) in item.iter().flatten().flatten() {
-                if seen.insert(*gram) {
-                    *n_items_with.entry(*gram).or_default() += 1;
-                }
-            }
+    pub(crate) fn of(items: &[Sentences]) -> Self {
+        let n_maps = rayon::current_num_threads().clamp(1, 16);
+        let mut n_items_with: Vec<FxHashMap<Gram, u32>> = vec![FxHashMap::default(); n_maps];
+        for block in items.chunks(BLOCK) {
+            let grams: Vec<Vec<Gram>> = block.par_iter().map(distinct).collect();
+            n_items_with
+                .par_iter_mut()
+                .enumerate()
+                .for_each(|(at, map)| {
+                    let all = grams.iter().flatten();
+                    for gram in all.filter(|gram| map_of(gram, n_maps) == at) {
+                        *map.entry(*gram).or_default() += 1;
+                    }
+                });
         }
         Self {
             n_items_with,
-            log_n_items: (references.len() as f64).ln(),
+            log_n_items: (items.len() as f64).ln(),
+            logs: (0..N_LOGS).map(|n| (n.max(1) as f64).ln()).collect(),
         }
     }
 
     fn weight(&self, gram: &Gram, n: u32) -> f64 {
-        let n_items_with = self.n_items_with.get(gram).copied().unwrap_or(0);
-        f64::from(n) * (self.log_n_items - f64::from(n_items_with.max(1)).ln())
+        let map = &self.n_items_with[map_of(gram, self.n_items_with.len())];
+        let n_items_with = map.get(gram).copied().unwrap_or(0);
+        let log = match self.logs.get(n_items_with as usize) {
+            Some(log) => *log,
+            None => f64::from(n_items_with).ln(),
+        };
+        f64::from(n) * (self.log_n_items - log)
     }
 
     fn vector(&self, counts: &Counts) -> Vector {
@@ -91,14 +121,20 @@ impl Rarity {
         }
     }
 
-    fn score(&self, candidate: &[u32], references: &[Counts]) -> f64 {
-        let candidate = self.vector(&count(candidate));
+    /// CIDEr of an item.
+    pub(crate) fn score(&self, item: &Counted) -> f64 {
+        let candidate = self.vector(&item.candidate);
+        let references = item.references.iter();
         let sum: f64 = references
-            .iter()
             .map(|r| similarity(&candidate, &self.vector(r)))
             .sum();
-        SCALE * sum / references.len().max(1) as f64
+        SCALE * sum / item.references.len().max(1) as f64
     }
+}
+
+/// The map that counts an n-gram. The maps themselves use the first and the last bits of the hash.
+fn map_of(gram: &Gram, n_maps: usize) -> usize {
+    (FxBuildHasher.hash_one(gram) >> 24) as usize % n_maps
 }
 
 /// Mean over the orders of the clipped cosine, times the length penalty.

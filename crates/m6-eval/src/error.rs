@@ -32,11 +32,13 @@ pub enum Error {
     },
     /// Candidates for items that are not there, counted.
     #[error(
-        "{n_unknown} candidates have no references, the first is {id:?}; remove them or add their references"
+        "{n_unknown} candidates have no references, the first is {id:?} on line {line}; remove them or add their references"
     )]
     UnknownCandidates {
         /// The first such id.
         id: String,
+        /// Its one-based line.
+        line: usize,
         /// How many there are.
         n_unknown: usize,
     },

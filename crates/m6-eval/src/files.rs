@@ -2,6 +2,7 @@
 
 use crate::answers::AnswerItem;
 use crate::error::{Error, Result};
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -70,53 +71,74 @@ struct AnswerLine {
 /// References by id, from JSON lines of `id` and `references` (or `captions`), a text or a list.
 ///
 /// # Errors
-/// [`Error::Line`] with the first bad line.
+/// [`Error::Line`] with the first bad line; an id that is there twice and a file without a line are errors too.
 pub fn parse_references(bytes: &[u8]) -> Result<Vec<(String, Vec<String>)>> {
-    let lines = parse::<ReferenceLine>(bytes, REFERENCE_LINE)?;
-    let pair = |l: ReferenceLine| (l.id.into(), l.references.into());
-    Ok(lines.into_iter().map(pair).collect())
+    parse(bytes, REFERENCE_LINE, |l: ReferenceLine| {
+        let (id, references): (String, Vec<String>) = (l.id.into(), l.references.into());
+        match references.iter().all(|r| r.trim().is_empty()) {
+            true => Err(format!("the references of {id:?} are empty")),
+            false => Ok((id.clone(), (id, references))),
+        }
+    })
 }
 
 /// Candidates by id, from JSON lines of `id` and `candidate` (or `caption`, `hypothesis`, `text`).
 ///
 /// # Errors
-/// [`Error::Line`] with the first bad line.
+/// [`Error::Line`] with the first bad line; an id that is there twice and a file without a line are errors too.
 pub fn parse_candidates(bytes: &[u8]) -> Result<Vec<(String, String)>> {
-    let lines = parse::<CandidateLine>(bytes, CANDIDATE_LINE)?;
-    let pair = |l: CandidateLine| (l.id.into(), l.candidate);
-    Ok(lines.into_iter().map(pair).collect())
+    parse(bytes, CANDIDATE_LINE, |l: CandidateLine| {
+        let id = String::from(l.id);
+        Ok((id.clone(), (id, l.candidate)))
+    })
 }
 
 /// Answers, from JSON lines of `id`, `kind` (optional), `expected` (a text or a list) and `given`.
 ///
 /// # Errors
-/// [`Error::Line`] with the first bad line.
+/// [`Error::Line`] with the first bad line; an id that is there twice and a file without a line are errors too.
 pub fn parse_answers(bytes: &[u8]) -> Result<Vec<AnswerItem>> {
-    let lines = parse::<AnswerLine>(bytes, ANSWER_LINE)?;
-    let item = |l: AnswerLine| AnswerItem {
-        id: l.id.into(),
-        kind: l.kind,
-        expected: l.expected.into(),
-        given: l.given,
-    };
-    Ok(lines.into_iter().map(item).collect())
+    parse(bytes, ANSWER_LINE, |l: AnswerLine| {
+        let item = AnswerItem {
+            id: l.id.into(),
+            kind: l.kind,
+            expected: l.expected.into(),
+            given: l.given,
+        };
+        Ok((item.id.clone(), item))
+    })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8], expected: &'static str) -> Result<Vec<T>> {
+/// The items of a file, each made of a line with its id or refused with a message; an id twice and no item at all are refused too.
+fn parse<L: DeserializeOwned, T>(
+    bytes: &[u8],
+    expected: &'static str,
+    make: impl Fn(L) -> std::result::Result<(String, T), String>,
+) -> Result<Vec<T>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let fault = |line, message| Error::Line {
+        line,
+        message,
+        expected,
+    };
+    let mut seen: FxHashMap<String, usize> = FxHashMap::default();
     let mut items = Vec::new();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let item = serde_json::from_slice(line).map_err(|error| Error::Line {
-            line: i + 1,
-            message: error.to_string(),
-            expected,
-        })?;
+        let parsed = serde_json::from_slice(line).map_err(|e| fault(i + 1, e.to_string()))?;
+        let (id, item) = make(parsed).map_err(|message| fault(i + 1, message))?;
+        if let Some(first) = seen.insert(id.clone(), i + 1) {
+            let message = format!("id {id:?} occurs more than once, first on line {first}");
+            return Err(fault(i + 1, message));
+        }
         items.push(item);
     }
-    Ok(items)
+    match items.is_empty() {
+        true => Err(fault(1, "no item, the file is empty".to_owned())),
+        false => Ok(items),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +167,24 @@ mod tests {
     fn a_bad_line_is_named() {
         let bad = parse_candidates(b"{\"id\": 1, \"candidate\": \"a\"}\n{\"id\": 2}\n");
         assert!(matches!(bad, Err(Error::Line { line: 2, .. })));
+        for (bytes, expected) in [
+            (
+                "{\"id\": 1, \"text\": \"a\"}\n\n{\"id\": \"1\", \"text\": \"b\"}",
+                "line 3: id \"1\" occurs more than once, first on line 1",
+            ),
+            ("\n\n", "no item"),
+        ] {
+            let message = parse_candidates(bytes.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        for references in ["[]", "\" \"", "[\"\"]"] {
+            let line = format!("{{\"id\": 1, \"captions\": {references}}}");
+            let message = parse_references(line.as_bytes()).unwrap_err().to_string();
+            assert!(
+                message.contains("line 1: the references of \"1\" are empty"),
+                "{message}"
+            );
+        }
         let bad = parse_references(b"\xff\xfe");
         assert!(matches!(bad, Err(Error::Line { line: 1, .. })));
         let deep = "[".repeat(1_000_000);

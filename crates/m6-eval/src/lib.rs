@@ -28,6 +28,9 @@ mod exam;
 mod features;
 mod files;
 mod frechet;
+#[cfg(test)]
+#[path = "../tests/guide/length.rs"]
+mod length;
 mod lines;
 mod manifold;
 mod matching;
@@ -41,6 +44,7 @@ mod rouge;
 mod segment;
 mod symmetric;
 mod vqa;
+mod words;
 
 pub use answers::{AnswerItem, AnswerScores, KindScore, normalize_answer, score_answers};
 pub use bleu::{BleuScores, bleu};
@@ -66,3 +70,29 @@ pub use retrieval::{PairScores, RetrievalScores};
 pub use rouge::rouge_l;
 pub use segment::{Segment, Segmenter};
 pub use vqa::measure_vqa;
+
+#[cfg(test)]
+mod guide {
+    //! The code of docs/add-a-metric.md is code that compiles, and does what it says.
+
+    use crate::length::measure_length;
+
+    #[test]
+    fn the_guide_shows_the_file_that_is_compiled() {
+        let guide = include_str!("../../../docs/add-a-metric.md");
+        let (_, rest) = guide.split_once("```rust\n").expect("a block of code");
+        let (code, _) = rest.split_once("```").expect("its end");
+        assert_eq!(code, include_str!("../tests/guide/length.rs"));
+    }
+
+    #[test]
+    fn its_metric_measures_length() {
+        let references = r#"{"id": 1, "text": "四个汉字"}
+{"id": 2, "text": "两个"}"#;
+        let candidates = r#"{"id": 2, "text": "二"}
+{"id": 1, "text": "字字"}"#;
+        let measured = measure_length(references.as_bytes(), candidates.as_bytes()).unwrap();
+        assert_eq!(measured.figures(), [0.5]);
+        assert_eq!(measured.per_item[1]["given"], 1.0);
+    }
+}

@@ -1,7 +1,7 @@
 //! JSON lines keyed by `id`: two files read strictly and brought together. Every byte is taken for hostile.
 
 use crate::error::{Error, Result};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 /// Fields that may stand in any line and are not looked at: what data sets and `m6 generate` carry along.
@@ -32,7 +32,7 @@ pub(crate) struct Line {
 
 /// Reads a file; ids may be strings or whole numbers.
 pub(crate) fn read(bytes: &[u8], shape: Shape) -> Result<Vec<Line>> {
-    let mut seen = FxHashSet::default();
+    let mut seen: FxHashMap<String, usize> = FxHashMap::default();
     let mut lines = Vec::new();
     for line in objects(bytes, shape)? {
         let id = match line.fields.get("id") {
@@ -40,17 +40,27 @@ pub(crate) fn read(bytes: &[u8], shape: Shape) -> Result<Vec<Line>> {
             Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
             _ => return Err(line.fault("no field \"id\" of text or a whole number")),
         };
-        if !seen.insert(id.clone()) {
-            return Err(Error::DuplicateId {
-                what: shape.side,
-                id,
-            });
+        if let Some(first) = seen.insert(id.clone(), line.number) {
+            let message = format!("id {id:?} occurs more than once, first on line {first}");
+            return Err(line.fault(&message));
         }
         lines.push(Line { id, ..line });
     }
     match lines.is_empty() {
-        true => Err(Error::NoItems),
+        true => Err(shape.nothing()),
         false => Ok(lines),
+    }
+}
+
+impl Shape {
+    /// The error of a file without a line.
+    pub fn nothing(self) -> Error {
+        Error::Side {
+            side: self.side,
+            line: 1,
+            message: "no item, the file is empty".to_owned(),
+            expected: self.example,
+        }
     }
 }
 
@@ -103,6 +113,7 @@ pub(crate) fn pair(references: Vec<Line>, candidates: Vec<Line>) -> Result<Vec<(
     if let Some(first) = by_id.values().min_by_key(|line| line.number) {
         return Err(Error::UnknownCandidates {
             id: first.id.clone(),
+            line: first.number,
             n_unknown: by_id.len(),
         });
     }
@@ -209,7 +220,7 @@ mod tests {
         fault(b"{\"id\":1,\"txet\":\"a\"}", "unknown field \"txet\"");
         fault(
             b"{\"id\":1}\n{\"id\":\"1\"}",
-            "id \"1\" occurs more than once among the candidates",
+            "candidates, line 2: id \"1\" occurs more than once, first on line 1",
         );
         let deep = format!("{{\"id\":{}", "[".repeat(100_000));
         fault(deep.as_bytes(), "line 1");

@@ -40,7 +40,8 @@ pub struct Difference {
     pub difference: f64,
     /// 95 % percentile interval of it, by paired bootstrap.
     pub interval: [f64; 2],
-    /// Chance of a difference at least as large when the systems are exchanged at random item by item.
+    /// Chance of a difference at least as large when the systems are exchanged at random item by item; NaN where there is no difference
+    /// to speak of, since a figure is not defined.
     pub p: f64,
 }
 
@@ -97,7 +98,10 @@ impl Measured {
             Difference {
                 difference,
                 interval: percentiles(draws.iter().map(|(d, _)| d[k])),
-                p: (n_as_large + 1) as f64 / (n_resamples + 1) as f64,
+                p: match difference.is_finite() {
+                    true => (n_as_large + 1) as f64 / (n_resamples + 1) as f64,
+                    false => f64::NAN,
+                },
             }
         });
         Ok(compared.collect())
@@ -224,6 +228,9 @@ mod tests {
         );
         assert!(found.p <= 0.001 + 1e-12, "{}", found.p);
         assert_eq!(low.compare(&low, 99, Key::new(3)).unwrap()[0].p, 1.0);
+        let undefined = mean_of(&[f64::NAN; 50]);
+        let none = undefined.compare(&low, 99, Key::new(3)).unwrap()[0];
+        assert!(none.p.is_nan() && none.interval[0].is_nan());
         let other = mean_of(&[1.0]);
         assert!(matches!(
             low.compare(&other, 9, Key::new(3)),

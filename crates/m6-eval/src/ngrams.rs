@@ -20,6 +20,22 @@ pub struct Sentences {
 /// The distinct n-grams of a sentence with their counts, in order; entry `n - 1` is for order `n`.
 pub(crate) type Counts = [Vec<(Gram, u32)>; MAX_ORDER];
 
+/// Counted n-grams of an item.
+pub(crate) struct Counted {
+    pub(crate) candidate: Counts,
+    pub(crate) references: Vec<Counts>,
+}
+
+impl Counted {
+    /// Counts the n-grams of an item.
+    pub(crate) fn of(item: &Sentences) -> Self {
+        Self {
+            candidate: count(&item.candidate),
+            references: item.references.iter().map(|r| count(r)).collect(),
+        }
+    }
+}
+
 /// Counts the n-grams of a sentence.
 pub(crate) fn count(tokens: &[u32]) -> Counts {
     std::array::from_fn(|i| count_order(tokens, i + 1))

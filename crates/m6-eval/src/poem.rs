@@ -19,6 +19,9 @@ const TRAINING: Shape = Shape {
     fields: &["lines", "text", "author", "genre", "title_s", "text_s"],
 };
 
+/// Fields of training text, all of which are looked at.
+const TEXT_FIELDS: [&str; 3] = ["text", "lines", "text_s"];
+
 /// Training text in which spans are looked up: all its suffixes in order.
 pub struct Training {
     chars: Vec<char>,
@@ -130,28 +133,33 @@ fn tone_share(poem: &[Vec<Sound>]) -> f64 {
 }
 
 impl Training {
-    /// Reads training text: JSON lines with `text` or `lines`.
+    /// Reads training text: JSON lines with `text`, `lines` or `text_s`, or several of them.
     ///
     /// # Errors
     /// A line of another form; no text at all; 4 billion characters or more.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (mut chars, mut lines) = (Vec::new(), FxHashSet::default());
         for line in lines::objects(bytes, TRAINING)? {
-            for text in line.texts(&["text", "lines", "text_s"])? {
-                for part in text
-                    .split(|c: char| !c.is_alphanumeric())
-                    .filter(|part| !part.is_empty())
-                {
-                    chars.extend(part.chars());
-                    lines.insert(part.to_owned());
-                }
+            let forms = TEXT_FIELDS.map(|field| line.get(field).is_some().then_some(field));
+            if forms.iter().all(Option::is_none) {
+                line.texts(&TEXT_FIELDS)?;
             }
-            // No letter, so that no span goes over the end of a text.
-            chars.push('\n');
+            // A poem may stand there in traditional and in simplified characters: copied from either is copied.
+            for field in forms.into_iter().flatten() {
+                for text in line.texts(&[field])? {
+                    let parts = text.split(|c: char| !c.is_alphanumeric());
+                    for part in parts.filter(|part| !part.is_empty()) {
+                        chars.extend(part.chars());
+                        lines.insert(part.to_owned());
+                    }
+                }
+                // No letter, so that no span goes over the end of a text.
+                chars.push('\n');
+            }
         }
         let n = u32::try_from(chars.len()).map_err(|_| Error::TooLong)?;
         if lines.is_empty() {
-            return Err(Error::NoItems);
+            return Err(TRAINING.nothing());
         }
         let mut suffixes: Vec<u32> = (0..n).collect();
         suffixes.par_sort_unstable_by(|a, b| suffix(&chars, *a).cmp(suffix(&chars, *b)));
@@ -276,6 +284,19 @@ mod tests {
         ] {
             assert!(measure_poem(bad.as_bytes(), None).is_err(), "{bad}");
         }
-        assert!(matches!(Training::parse(b""), Err(Error::NoItems)));
+        let none = Training::parse(b"").err().unwrap();
+        assert!(none.side() == Some("training") && none.to_string().contains("no item"));
+        assert!(Training::parse(b"{\"title\":\"x\"}").is_err());
+    }
+
+    #[test]
+    fn training_text_counts_in_both_scripts() {
+        let training = Training::parse(
+            r#"{"lines":["春眠不覺曉，","處處聞啼鳥。"],"text_s":"春眠不觉晓，处处闻啼鸟。"}"#
+                .as_bytes(),
+        );
+        let poems = r#"{"id":1,"lines":["春眠不觉晓","處處聞啼鳥"]}"#;
+        let measured = measure_poem(poems.as_bytes(), Some(&training.unwrap())).unwrap();
+        assert_eq!(measured.per_item[0]["copied_lines"], 1.0);
     }
 }

@@ -4,9 +4,10 @@ use crate::bleu::{self, Totals};
 use crate::error::Result;
 use crate::lines::{self, Line, Shape};
 use crate::measured::{Measured, Reduce, share};
-use crate::ngrams::{MAX_ORDER, Sentences, count_order};
+use crate::ngrams::{Counted, MAX_ORDER, Sentences, count_order};
 use crate::rouge::rouge_l;
 use crate::segment::{Segment, Segmenter};
+use crate::words::words;
 use serde_json::json;
 
 const REFERENCES: Shape = Shape {
@@ -26,7 +27,7 @@ const PUNCTUATION: &str = "-:_*^/\\~`+=，。：？！“”；’《》·、「
 /// mean over answers) and, when every candidate has `logprob` and `n_tokens`, `perplexity` (NaN otherwise).
 ///
 /// `em` and `f1` are those of CMRC 2018's script: the best over the answers; F1 by the longest common run of segments, ideographs one by
-/// one and other runs as words. Its words are those of NLTK; ours are split at blanks and at ASCII punctuation not inside a number or word.
+/// one and other runs as the words of NLTK's `word_tokenize`, whose model of where English sentences end is a few rules here.
 ///
 /// # Errors
 /// Lines of another form; ids twice or on one side only; no answer; a log probability on some lines only.
@@ -53,7 +54,7 @@ pub fn measure_qa(references: &[u8], candidates: &[u8]) -> Result<Measured> {
         };
         let repetition = repetition(given);
         rows.extend([1.0, em, f1, rouge, repetition, logprob, n_tokens]);
-        rows.extend(bleu::totals(&sentences).row());
+        rows.extend(bleu::totals(&sentences, &Counted::of(&sentences)).row());
         per_item.push(json!({"id": reference.id, "em": em, "f1": f1, "rouge_l": rouge, "repetition": repetition}));
     }
     Ok(Measured {
@@ -139,26 +140,21 @@ fn without_punctuation(text: &str) -> String {
         .collect()
 }
 
-/// The script's mixed segmentation without punctuation.
+/// The script's mixed segmentation without punctuation: ideographs one by one, the rest in words.
 fn segments(text: &str) -> Vec<String> {
-    let chars: Vec<char> = without_punctuation(text).chars().collect();
-    let (mut out, mut word) = (Vec::new(), String::new());
-    for (i, &c) in chars.iter().enumerate() {
-        let before = i.checked_sub(1).and_then(|i| chars.get(i));
-        let inside = before.is_some_and(|c| c.is_alphanumeric())
-            && chars.get(i + 1).is_some_and(char::is_ascii_alphanumeric);
-        let is_alone = matches!(c, '\u{4e00}'..='\u{9fa5}')
-            || c.is_ascii_punctuation() && !(inside && matches!(c, '.' | ',' | '\''));
-        if is_alone || c.is_whitespace() {
-            out.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
-        }
-        match (is_alone, c.is_whitespace()) {
-            (true, _) => out.push(c.to_string()),
-            (_, false) => word.push(c),
-            _ => {}
+    let text = without_punctuation(text);
+    let is_ideograph = |c: char| matches!(c, '\u{4e00}'..='\u{9fa5}');
+    let (mut out, mut run) = (Vec::new(), String::new());
+    for c in text.chars() {
+        match is_ideograph(c) {
+            true => {
+                words(&std::mem::take(&mut run), &mut out);
+                out.push(c.to_string());
+            }
+            false => run.push(c),
         }
     }
-    out.extend((!word.is_empty()).then_some(word));
+    words(&run, &mut out);
     out
 }
 

@@ -8,6 +8,7 @@ use crate::verbs::eval_retrieval::EvalRetrievalArgs;
 use crate::verbs::exams::ExamArgs;
 use crate::verbs::finetune::FinetuneArgs;
 use crate::verbs::poem::PoemArgs;
+use crate::verbs::score::ScoreVerb;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -537,36 +538,6 @@ pub struct GenerateArgs {
     /// Prompts decoded together.
     #[arg(long, default_value_t = 32, value_name = "N")]
     pub batch: usize,
-}
-
-/// `m6 score ...`.
-#[derive(Subcommand, Debug)]
-pub enum ScoreVerb {
-    /// BLEU-1..4, ROUGE-L and CIDEr of captions.
-    Caption(ScoreCaptionArgs),
-}
-
-/// `m6 score caption`.
-#[derive(Args, Debug, Clone)]
-pub struct ScoreCaptionArgs {
-    /// JSONL of {"id","captions":[...]}.
-    #[arg(long, value_name = "FILE")]
-    pub references: PathBuf,
-    /// JSONL of {"id","text"}.
-    #[arg(long, value_name = "FILE")]
-    pub candidates: PathBuf,
-    /// How texts become tokens: none splits at blanks.
-    #[arg(long, default_value = "char", value_parser = ["none", "char", "wordpiece"])]
-    pub segment: String,
-    /// Vocabulary of --segment wordpiece.
-    #[arg(long, value_name = "FILE")]
-    pub vocab: Option<PathBuf>,
-    /// One line per id instead of the totals.
-    #[arg(long)]
-    pub per_item: bool,
-    /// Scores the candidates moved on by one picture instead: the control that knows no picture.
-    #[arg(long)]
-    pub shuffled: bool,
 }
 
 /// `m6 plan`.

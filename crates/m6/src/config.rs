@@ -273,7 +273,14 @@ fn set_in_list(
 fn parse(table: Table, origin: &str) -> Result<RunConfig> {
     let mut known = serde_json::to_value(RunConfig::default()).or_usage()?;
     let every = |name: &str| Some(name.to_string());
+    let some = m6_data::Fields::from(["some"]);
     let source = m6_data::SourceConfig {
+        format: every("format"),
+        each: every("each"),
+        columns: some.clone(),
+        images: some,
+        image_name: every("image_name"),
+        only: every("only"),
         side: every("side"),
         id: every("id"),
         question: every("question"),
@@ -304,7 +311,8 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         let parsed = RunConfig::deserialize(Value::Table(table));
         match parsed {
             Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
-            Ok(config) => {
+            Ok(mut config) => {
+                config.data = config.data.resolved();
                 // A preset names no sources; the verbs that read them say so.
                 let data = if config.data.sources.is_empty() {
                     Vec::new()

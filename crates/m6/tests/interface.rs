@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     failed_with, keys, last_json, m6, pretrain, real_data, run, run_with_input, sets, shared_data,
-    stdout_of,
+    stdout_of, written,
 };
 
 #[test]
@@ -304,6 +304,87 @@ fn scores_are_those_of_the_published_scorer() {
             "CIDEr of {system}"
         );
     }
+}
+
+#[test]
+fn every_metric_prints_its_name_its_items_and_its_scores() {
+    let work = tempfile::tempdir().expect("a folder");
+    let check = |metric: &str, references: &str, candidates: &str, scores: &[&str]| {
+        let candidates = written(work.path(), "c.jsonl", candidates);
+        let mut args = vec!["score", metric, "--candidates", &candidates, "--json"];
+        let references = written(work.path(), "r.jsonl", references);
+        let file = if metric == "poem" {
+            "--training"
+        } else {
+            "--references"
+        };
+        args.extend([file, references.as_str()]);
+        let row = last_json(&run(&args));
+        assert_eq!(keys(&row), ["metric", "n", "scores"], "{metric}");
+        assert_eq!((&row["metric"], &row["n"]), (&json!(metric), &json!(1)));
+        assert_eq!(keys(&row["scores"]), scores, "{metric}");
+        args.extend(["--bootstrap", "9", "--against", &candidates]);
+        let row = last_json(&run(&args));
+        let all = ["against", "bootstrap", "intervals", "metric", "n", "scores"];
+        assert_eq!(keys(&row), all, "{metric}");
+        let other = ["candidates", "differences", "draws", "scores"];
+        assert_eq!(keys(&row["against"]), other, "{metric}");
+        let first = row["against"]["differences"]
+            .as_object()
+            .expect("an object");
+        let first = first.values().next().expect("a figure");
+        assert_eq!(keys(first), ["difference", "interval", "p"], "{metric}");
+    };
+    check(
+        "vqa",
+        r#"{"id": 1, "answers": ["红"], "type": "color"}"#,
+        r#"{"id": "1", "text": "红"}"#,
+        &["exact", "exact/color", "n/color", "soft", "soft/color"],
+    );
+    check(
+        "qa",
+        r#"{"id": 1, "answer": "北京"}"#,
+        r#"{"id": 1, "text": "在北京"}"#,
+        &["bleu_4", "em", "f1", "perplexity", "repetition", "rouge_l"],
+    );
+    check(
+        "match",
+        r#"{"id": 1, "label": true}"#,
+        r#"{"id": 1, "score": 0.7}"#,
+        &["accuracy", "auc", "best_threshold_accuracy"],
+    );
+    check(
+        "retrieval",
+        r#"{"id": 1, "relevant": ["a"]}"#,
+        r#"{"id": 1, "ranked": ["b", "a"]}"#,
+        &["mean_recall", "median_rank", "r@1", "r@10", "r@5"],
+    );
+    check(
+        "poem",
+        r#"{"text": "床前明月光"}"#,
+        r#"{"id": 1, "lines": ["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡"]}"#,
+        &[
+            "constraint",
+            "copied_lines",
+            "longest_shared_span",
+            "rhyme",
+            "shared_span",
+            "tones",
+        ],
+    );
+    check(
+        "classify",
+        r#"{"id": 1, "label": "体育"}"#,
+        r#"{"id": 1, "label": "体育"}"#,
+        &[
+            "accuracy",
+            "f1/体育",
+            "macro_f1",
+            "n/体育",
+            "precision/体育",
+            "recall/体育",
+        ],
+    );
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The `[data]` table: where records come from and how rows are laid out.
 
+mod formats;
 mod source;
 mod validate;
 
+#[cfg(test)]
+pub(crate) use formats::names as format_names;
 pub use source::{Fields, Kind, SourceConfig, WorldSplit};
 pub(crate) use validate::options as options_problems;
 
@@ -77,6 +80,14 @@ impl DataConfig {
     /// Of a record's `n` pictures, those that an example shows, from the first on.
     pub fn n_shown(&self, n: usize) -> usize {
         crate::tasks::n_shown(n, self.max_images, self.row_len, self.n_patches())
+    }
+
+    /// This configuration with every source's `format` written out.
+    pub fn resolved(&self) -> Self {
+        Self {
+            sources: self.sources.iter().map(SourceConfig::resolved).collect(),
+            ..self.clone()
+        }
     }
 
     /// Every problem of this configuration, empty when there is none. Files are not looked at.

@@ -15,6 +15,8 @@ pub enum Kind {
     Jsonl,
     /// Whole JSON files: a list of objects, `{"data": [...]}`, or one object.
     Json,
+    /// Lines of cells with tabs between; pictures as for `jsonl`.
+    Tsv,
     /// Parquet tables; pictures are byte columns, `{bytes, path}` structs or base64 text.
     Parquet,
     /// Tar shards of `id.jpg` + `id.json` / `id.txt`, or tars of pictures named by the lines of `side`.
@@ -36,19 +38,41 @@ pub enum WorldSplit {
 
 /// Where records come from and which of their fields mean what.
 ///
-/// A field is a dotted path (`title`, `qas.question`); lists on the way are walked. `path:join` makes one
-/// string of a list (`甲、乙`), and a leading `=` gives a constant (`=这是什么花？`, questions only).
+/// A field is a dotted path (`title`, `qas.question`); lists on the way are walked, and of a list `key[flag]` takes only what has a true
+/// `flag`. `path:join` makes one string of a list (`甲、乙`), `path:base64` says that an image field holds the picture itself, and a
+/// leading `=` gives a constant (`=这是什么花？`, questions only).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceConfig {
     /// Name: a folder of the prepared data, and the key of its randomness.
     pub name: String,
+    /// A public data set whose files are known (`cmrc2018`, `muge-retrieval`, ...): fills in what is not given here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     /// Form.
     pub kind: Kind,
     /// Files or globs, relative to `data.root`.
     pub path: Fields,
     /// Side file: JSON lines that name pictures of the tar, or captions of a folder (`name<TAB>caption` too).
     pub side: Option<String>,
+    /// Path to the records inside a file or line (`json` and `jsonl`; `data.paragraphs`), lists on the way are walked. A record also has
+    /// the plain values of what it lies in; a plain value is a record that has it under the path's last name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Names of the columns (`tsv`; without them, the first line of each file).
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub columns: Fields,
+    /// Where the named pictures are (`jsonl`, `json` and `tsv`): folders, tars, and tables of `name<TAB>base64`. Without, below the
+    /// folder of the file that names them.
+    #[serde(skip_serializing_if = "Fields::is_empty")]
+    pub images: Fields,
+    /// From the value of `image` to the picture's name: `{}` is the value, `{:012}` the value filled up with zeros to 12 places. An
+    /// extension may be left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_name: Option<String>,
+    /// File of identities, one a line: only their records are taken. Extensions of pictures do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
     /// Field of the record's identity (`id`; without one, file and line).
     pub id: Option<String>,
     /// Fields of the passage, joined by line ends.
@@ -87,9 +111,15 @@ impl Default for SourceConfig {
     fn default() -> Self {
         Self {
             name: String::new(),
+            format: None,
             kind: Kind::World,
             path: Fields::default(),
             side: None,
+            each: None,
+            columns: Fields::default(),
+            images: Fields::default(),
+            image_name: None,
+            only: None,
             id: None,
             text: Fields::default(),
             captions: Fields::default(),

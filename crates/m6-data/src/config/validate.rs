@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::formats;
 use super::{DataConfig, Kind, SourceConfig, TaskOptions};
 use crate::error::hint;
+use crate::names::NamePattern;
 use crate::tasks;
 
 /// Longest side of a stored picture; a guard against slips, not a limit of the format.
@@ -25,7 +27,7 @@ pub(super) fn problems(config: &DataConfig) -> Vec<String> {
         if !names.insert(&source.name) {
             out.push(format!("two sources are called `{}`", source.name));
         }
-        one_source(source, &mut out);
+        one_source(&source.resolved(), &mut out);
     }
     out
 }
@@ -151,7 +153,10 @@ fn one_source(source: &SourceConfig, out: &mut Vec<String>) {
         ));
     }
     let mapped = !source.text.is_empty() || !source.captions.is_empty() || source.answer.is_some();
-    let must_map = matches!(source.kind, Kind::Jsonl | Kind::Json | Kind::Parquet);
+    let must_map = matches!(
+        source.kind,
+        Kind::Jsonl | Kind::Json | Kind::Tsv | Kind::Parquet
+    );
     if must_map && !mapped {
         out.push(format!(
             "source `{name}`: name at least one field in text, captions or question and answer"
@@ -159,6 +164,47 @@ fn one_source(source: &SourceConfig, out: &mut Vec<String>) {
     }
     if source.task_weights().values().sum::<f64>() <= 0.0 {
         out.push(format!("source `{name}`: no task has a weight above zero"));
+    }
+    if let Some(format) = &source.format
+        && !formats::names().any(|known| known == format)
+    {
+        let near = hint(format, formats::names());
+        let all = formats::names().collect::<Vec<_>>().join(", ");
+        out.push(format!(
+            "source `{name}`: there is no format `{format}`{near}; there are: {all}"
+        ));
+    }
+    misplaced(source, out);
+}
+
+/// Keys that another kind of source would look at.
+fn misplaced(source: &SourceConfig, out: &mut Vec<String>) {
+    let name = &source.name;
+    let mut only_for = |key: &str, given: bool, kinds: &[Kind], written: &str| {
+        if given && !kinds.contains(&source.kind) {
+            out.push(format!(
+                "source `{name}`: `{key}` is for the kinds {written}"
+            ));
+        }
+    };
+    let lists = [Kind::Json, Kind::Jsonl];
+    only_for("each", source.each.is_some(), &lists, "json and jsonl");
+    only_for("columns", !source.columns.is_empty(), &[Kind::Tsv], "tsv");
+    let naming = [Kind::Json, Kind::Jsonl, Kind::Tsv];
+    let written = "json, jsonl and tsv";
+    only_for("images", !source.images.is_empty(), &naming, written);
+    only_for("image_name", source.image_name.is_some(), &naming, written);
+    if let Some(pattern) = &source.image_name
+        && NamePattern::parse(pattern).is_none()
+    {
+        out.push(format!(
+            "source `{name}`: image_name = `{pattern}` must hold `{{}}` once, or `{{:0N}}` with N up to 64"
+        ));
+    }
+    if source.image.is_empty() && !(source.images.is_empty() && source.image_name.is_none()) {
+        out.push(format!(
+            "source `{name}`: `image` must say which field names the pictures of `images`"
+        ));
     }
 }
 
@@ -195,6 +241,46 @@ mod tests {
         ];
         for part in wanted {
             assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_format_is_known_and_keys_stand_where_they_are_read() {
+        let source = |change: fn(&mut SourceConfig)| {
+            let mut source = SourceConfig {
+                name: "s".to_string(),
+                path: Fields::from(["x"]),
+                ..SourceConfig::default()
+            };
+            change(&mut source);
+            let config = DataConfig {
+                sources: vec![source],
+                ..DataConfig::default()
+            };
+            config.validate().join("\n")
+        };
+        let known = source(|s| s.format = Some("cmrc2018".to_string()));
+        assert_eq!(known, "");
+        let unknown = source(|s| s.format = Some("cmrc2019".to_string()));
+        assert!(
+            unknown.contains("did you mean `cmrc2018`") && unknown.contains("muge-t2i"),
+            "{unknown}"
+        );
+        let misplaced = source(|s| {
+            s.kind = Kind::Folder;
+            s.each = Some("a".to_string());
+            s.columns = Fields::from(["a"]);
+            s.images = Fields::from(["p"]);
+            s.image_name = Some("{:0x}".to_string());
+        });
+        for part in [
+            "`each` is for",
+            "`columns` is for",
+            "`images` is for",
+            "`{:0N}`",
+            "`image` must",
+        ] {
+            assert!(misplaced.contains(part), "{part}: {misplaced}");
         }
     }
 

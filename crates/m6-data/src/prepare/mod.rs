@@ -95,7 +95,7 @@ pub fn prepare(
             grid: coder.grid,
             fine: coder.fine,
         }),
-        ..config.clone()
+        ..config.resolved()
     };
     fine::check(config, coder)?;
     // All sources are opened before any is read: a misspelt path fails at once.

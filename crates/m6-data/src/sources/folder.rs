@@ -8,10 +8,10 @@ use m6_store::mmap::Mmap;
 use serde_json::Value;
 
 use super::lines::{Lines, parse};
-use super::pictures::{IMAGE_EXTENSIONS, extension, from_file};
+use super::pictures::{IMAGE_EXTENSIONS, extension, from_file, stem};
 use crate::config::{Fields, SourceConfig};
 use crate::error::{Error, Result};
-use crate::fields::FieldMap;
+use crate::fields::{FieldMap, ImageValue};
 use crate::record::{BadRecord, Record, Source};
 
 /// Largest text file that is read, in bytes.
@@ -91,13 +91,17 @@ impl Source for FolderSource {
     }
 }
 
-/// The record of a picture: named by its path from any folder above it (`a/1.jpg`), or by its file name alone.
+/// The record of a picture: named by its path from any folder above it (`a/1.jpg`), or by its file name alone, with its extension or
+/// without.
 fn take(side: &mut HashMap<String, Record>, path: &Path) -> Option<Record> {
     let parts: Vec<String> = path
         .components()
         .map(|part| part.as_os_str().to_string_lossy().into_owned())
         .collect();
-    (0..parts.len()).find_map(|from| side.remove(&parts[from..].join("/")))
+    (0..parts.len()).find_map(|from| {
+        let name = parts[from..].join("/");
+        side.remove(&name).or_else(|| side.remove(stem(&name)))
+    })
 }
 
 /// Picture files at or below a path.
@@ -139,7 +143,7 @@ fn beside(picture: &Path) -> std::result::Result<Record, BadRecord> {
     Ok(record)
 }
 
-/// Records by picture name from JSON lines (`image` names the picture) or `name<TAB>caption` lines.
+/// Records by picture name from JSON lines (`image` names the picture), `name<TAB>caption` or `name#n caption` lines.
 fn read_side(
     config: &SourceConfig,
     files: &[PathBuf],
@@ -176,7 +180,8 @@ fn one_line(
     let bad = |reason, detail: String| BadRecord::new(place, reason, detail, bytes);
     if bytes.starts_with(b"{") {
         let value = parse(bytes).map_err(|(reason, detail)| bad(reason, detail))?;
-        let Some(Value::String(name)) = fields.images(&value).first().copied() else {
+        let Some(ImageValue::Named(Value::String(name))) = fields.images(&value).first().copied()
+        else {
             return Err(bad("field", "no picture is named".to_string()));
         };
         let new = fields.record(&value, place.to_string(), name);
@@ -194,13 +199,14 @@ fn one_line(
         return Ok(());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| bad("utf8", error.to_string()))?;
-    let Some((name, caption)) = text.split_once('\t') else {
+    // `photo.jpg#0` is the Flickr way of numbering captions; there a blank may stand in place of the tab.
+    let numbered = || text.split_once(' ').filter(|(name, _)| name.contains('#'));
+    let Some((name, caption)) = text.split_once('\t').or_else(numbered) else {
         return Err(bad(
             "field",
-            "expected `name<TAB>caption` or a JSON object".to_string(),
+            "expected `name<TAB>caption`, `name#n caption` or a JSON object".to_string(),
         ));
     };
-    // `photo.jpg#0` is the Flickr way of numbering captions.
     let name = name.split('#').next().unwrap_or(name).trim();
     let record = records.entry(name.to_string()).or_default();
     record.captions.push(caption.trim().to_string());

@@ -1,13 +1,14 @@
-//! JSON lines, alone or naming pictures of a tar.
+//! Lines: JSON objects or cells with tabs between, which name pictures or hold them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
 use m6_store::mmap::Mmap;
 use serde_json::Value;
 
-use super::pictures::{Pictures, TarPictures};
-use crate::config::{Fields, SourceConfig};
+use super::each::{Each, Element};
+use super::pictures::Pictures;
+use crate::config::{Fields, Kind, SourceConfig};
 use crate::error::Result;
 use crate::fields::FieldMap;
 use crate::record::{BadRecord, Record, Source};
@@ -15,23 +16,46 @@ use crate::record::{BadRecord, Record, Source};
 /// Longest line that is parsed, in bytes.
 const MAX_LINE: usize = 64 << 20;
 
-/// Records of JSON lines.
+/// Records of lines.
 pub(super) struct LineSource {
     name: String,
     fields: FieldMap,
     pictures: Pictures,
     lines: Lines,
+    form: Form,
+    each: Option<Each>,
+    /// Records of the last line that are still to come.
+    rest: Rest,
+    n_empty: u64,
+}
+
+/// How a line becomes a value.
+enum Form {
+    Object,
+    Cells(Columns),
+}
+
+/// The names of cells.
+struct Columns {
+    names: Vec<String>,
+    /// The file whose first line gave the names, where none are configured.
+    head_of: Option<PathBuf>,
+    in_files: bool,
+}
+
+#[derive(Default)]
+struct Rest {
+    elements: VecDeque<Element>,
+    file: PathBuf,
+    place: String,
+    fallback_id: String,
+    n_given: usize,
 }
 
 impl LineSource {
-    /// Pictures are files beside the lines.
-    pub(super) fn beside(config: &SourceConfig, files: Vec<PathBuf>) -> Self {
-        Self {
-            name: config.name.clone(),
-            fields: FieldMap::new(config),
-            pictures: Pictures::Beside,
-            lines: Lines::new(files),
-        }
+    /// JSON lines or, for a source with columns, cells.
+    pub(super) fn new(config: &SourceConfig, files: Vec<PathBuf>, root: &Path) -> Result<Self> {
+        Ok(Self::with(config, files, Pictures::of(config, root)?))
     }
 
     /// Pictures are members of tars, named by the field `image` (`file` unless given).
@@ -44,12 +68,44 @@ impl LineSource {
         if config.image.is_empty() {
             config.image = Fields::from(["file"]);
         }
-        Ok(Self {
+        Ok(Self::with(&config, lines, Pictures::stored(tars)?))
+    }
+
+    fn with(config: &SourceConfig, files: Vec<PathBuf>, pictures: Pictures) -> Self {
+        let names: Vec<String> = config.columns.iter().map(str::to_string).collect();
+        Self {
             name: config.name.clone(),
-            fields: FieldMap::new(&config),
-            pictures: Pictures::InTars(TarPictures::new(tars)?),
-            lines: Lines::new(lines),
-        })
+            fields: FieldMap::new(config),
+            pictures,
+            lines: Lines::new(files),
+            form: match config.kind {
+                Kind::Tsv => Form::Cells(Columns {
+                    in_files: names.is_empty(),
+                    names,
+                    head_of: None,
+                }),
+                _ => Form::Object,
+            },
+            each: Each::new(config.each.as_deref()),
+            rest: Rest::default(),
+            n_empty: 0,
+        }
+    }
+
+    /// The next record of the last line.
+    fn next_of_line(&mut self) -> Option<Record> {
+        let rest = &mut self.rest;
+        let value = rest.elements.pop_front()?.into_value();
+        rest.n_given += 1;
+        let fallback_id = match &self.each {
+            Some(_) => format!("{}.{}", rest.fallback_id, rest.n_given),
+            None => rest.fallback_id.clone(),
+        };
+        let mut record = self.fields.record(&value, rest.place.clone(), &fallback_id);
+        for image in self.fields.images(&value) {
+            record.images.push(self.pictures.find(image, &rest.file));
+        }
+        Some(record)
     }
 }
 
@@ -59,37 +115,81 @@ impl Source for LineSource {
     }
 
     fn next(&mut self) -> Option<std::result::Result<Record, BadRecord>> {
-        if let Pictures::InTars(tars) = &mut self.pictures
-            && let Some(fault) = tars.next_fault()
-        {
+        if let Some(fault) = self.pictures.next_fault() {
             return Some(Err(fault));
         }
-        let line = match self.lines.next()? {
-            Ok(line) => line,
-            Err(bad) => return Some(Err(bad)),
-        };
-        let place = line.place();
-        let value: Value = match parse(line.bytes) {
-            Ok(value) => value,
-            Err((reason, detail)) => {
-                return Some(Err(BadRecord::new(place, reason, detail, line.bytes)));
+        loop {
+            if let Some(record) = self.next_of_line() {
+                return Some(Ok(record));
             }
-        };
-        let mut record = self.fields.record(&value, place, &line.fallback_id());
-        for name in self.fields.images(&value) {
-            record.images.push(self.pictures.find(name, line.file));
+            let line = match self.lines.next()? {
+                Ok(line) => line,
+                Err(bad) => return Some(Err(bad)),
+            };
+            let place = line.place();
+            let value = match &mut self.form {
+                Form::Object => parse(line.bytes).map(Some),
+                Form::Cells(columns) => columns.value(&line),
+            };
+            let value = match value {
+                Ok(Some(value)) => value,
+                Ok(None) => continue,
+                Err((reason, detail)) => {
+                    return Some(Err(BadRecord::new(place, reason, detail, line.bytes)));
+                }
+            };
+            let elements = match &self.each {
+                Some(each) => each.elements(value),
+                None => VecDeque::from([Element::alone(value)]),
+            };
+            self.n_empty += u64::from(elements.is_empty());
+            self.rest = Rest {
+                elements,
+                file: line.file.to_path_buf(),
+                place,
+                fallback_id: line.fallback_id(),
+                n_given: 0,
+            };
         }
-        Some(Ok(record))
     }
 
     fn skipped(&self) -> BTreeMap<String, u64> {
-        let mut out = BTreeMap::new();
-        if let Pictures::InTars(tars) = &self.pictures
-            && tars.n_unused() > 0
-        {
-            out.insert("picture_without_line".to_string(), tars.n_unused());
+        let counts = [
+            ("picture_without_line", self.pictures.n_unused()),
+            ("line_without_records", self.n_empty),
+        ];
+        let counts = counts.into_iter().filter(|(_, n)| *n > 0);
+        counts.map(|(rule, n)| (rule.to_string(), n)).collect()
+    }
+}
+
+impl Columns {
+    /// The cells of a line by the names of their columns; `None` for a line that holds the names.
+    fn value(
+        &mut self,
+        line: &Line<'_>,
+    ) -> std::result::Result<Option<Value>, (&'static str, String)> {
+        let text = std::str::from_utf8(line.bytes).map_err(|error| ("utf8", error.to_string()))?;
+        if self.in_files && self.head_of.as_deref() != Some(line.file) {
+            self.head_of = Some(line.file.to_path_buf());
+            self.names = text
+                .split('\t')
+                .map(|name| name.trim().to_string())
+                .collect();
+            return Ok(None);
         }
-        out
+        let cells: Vec<&str> = text.split('\t').collect();
+        if cells.len() != self.names.len() {
+            let names = self.names.join(", ");
+            let detail = format!(
+                "{} cells, expected {} ({names})",
+                cells.len(),
+                self.names.len()
+            );
+            return Err(("field", detail));
+        }
+        let cells = cells.into_iter().map(Value::from);
+        Ok(Some(self.names.iter().cloned().zip(cells).collect()))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The forms that records come in.
 
+mod each;
 mod folder;
 mod json;
 mod lines;
+mod listed;
 mod parquet;
 mod pictures;
 mod verse;
@@ -35,14 +37,15 @@ pub fn open(config: &SourceConfig, root: &Path) -> Result<Box<dyn Source>> {
 
 /// As [`open`], with the side of drawn pictures in pixels.
 pub fn open_sized(config: &SourceConfig, root: &Path, side: usize) -> Result<Box<dyn Source>> {
+    let config = &config.resolved();
     let files = expand(&config.name, &config.path, root)?;
     let side_files = match &config.side {
         Some(side) => expand(&config.name, &Fields::from([side.as_str()]), root)?,
         None => Vec::new(),
     };
     let source: Box<dyn Source> = match config.kind {
-        Kind::Jsonl => Box::new(lines::LineSource::beside(config, files)),
-        Kind::Json => Box::new(json::JsonSource::new(config, files)),
+        Kind::Jsonl | Kind::Tsv => Box::new(lines::LineSource::new(config, files, root)?),
+        Kind::Json => Box::new(json::JsonSource::new(config, files, root)?),
         Kind::Parquet => Box::new(parquet::ParquetSource::new(config, files)?),
         Kind::Webdataset if !side_files.is_empty() => {
             Box::new(lines::LineSource::in_tars(config, side_files, &files)?)
@@ -51,11 +54,20 @@ pub fn open_sized(config: &SourceConfig, root: &Path, side: usize) -> Result<Box
         Kind::Folder => Box::new(folder::FolderSource::new(config, &files, &side_files)?),
         Kind::World => Box::new(world::WorldSource::new(config, side)),
     };
+    let source = match &config.only {
+        Some(only) => {
+            let lists = expand(&config.name, &Fields::from([only.as_str()]), root)?;
+            Box::new(listed::Listed::new(source, lists))
+        }
+        None => source,
+    };
     Ok(match config.tasks.contains_key("poem") {
         true => Box::new(verse::Verses::new(source)),
         false => source,
     })
 }
 
+#[cfg(test)]
+mod importer_tests;
 #[cfg(test)]
 mod tests;

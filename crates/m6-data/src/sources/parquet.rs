@@ -4,15 +4,15 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use serde_json::{Map, Value};
 
+use super::pictures::from_base64;
 use crate::config::SourceConfig;
 use crate::error::{Error, Result, hint};
-use crate::fields::FieldMap;
+use crate::fields::{FieldMap, ImageValue};
 use crate::record::{BadRecord, Picture, Record, Source};
 
 /// Key of the stand-in that a byte column leaves in the JSON form of a row.
@@ -70,6 +70,7 @@ impl ParquetSource {
             .fields
             .record(&value, place, &format!("{stem}:{}", self.number));
         for image in self.fields.images(&value) {
+            let (ImageValue::Named(image) | ImageValue::Base64(image)) = image;
             if !image.is_null() {
                 record.images.push(picture(image, &mut blobs));
             }
@@ -153,10 +154,7 @@ fn picture(value: &Value, blobs: &mut [Vec<u8>]) -> Picture {
         return Picture::Encoded(std::mem::take(blob));
     }
     match inner.as_str() {
-        Some(text) => match base64::engine::general_purpose::STANDARD.decode(text.trim()) {
-            Ok(bytes) => Picture::Encoded(bytes),
-            Err(_) => Picture::Absent(text.chars().take(80).collect()),
-        },
+        Some(text) => from_base64(text.as_bytes()),
         None => Picture::Absent(String::from("no bytes in the image column")),
     }
 }

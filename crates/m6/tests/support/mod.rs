@@ -131,6 +131,13 @@ pub fn pretrain(out: &Path, more: &[&str]) -> Output {
     run(&args)
 }
 
+/// Writes a file of a test and gives its path as text.
+pub fn written(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    m6_store::atomic::write_file(&path, text.as_bytes()).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
 /// The folder of real data beside the checkout, or a line that says what was skipped.
 pub fn real_data(what: &str) -> Option<PathBuf> {
     let root = std::env::var_os("M6_SHARED").map_or_else(

@@ -202,6 +202,23 @@ fn a_second_model_draws_the_finer_codes_of_the_first() {
 }
 
 #[test]
+fn a_model_without_finer_codes_goes_on_with_them() {
+    let (plain, data) = (world().path("plain"), world().path("data"));
+    let tuned = world_path("tuned");
+    let init = format!("init.model={plain}");
+    let done = pretrain(&data, &tuned, &[&[&init]]);
+    assert!(done["eval"]["super_resolution"].is_number(), "{done}");
+    let weights = |run: &str| {
+        let path = Path::new(run).join("checkpoints/step-00000004/config.json");
+        std::fs::read_to_string(path).expect("written")
+    };
+    assert!(weights(&tuned).contains("\"fine\": 2") && !weights(&plain).contains("\"fine\""));
+    let out = world_path("by-tuned");
+    let small = file_of("for-tuned.png", 32);
+    drawn(&tuned, &out, &["--enlarge", &small]);
+}
+
+#[test]
 fn a_picture_is_enlarged_with_or_without_words() {
     let model = world().path("model");
     let (one, two) = (file_of("one.png", 32), file_of("two.png", 32));
@@ -358,7 +375,7 @@ fn what_cannot_be_refined_is_refused_with_a_reason() {
     let (data, ar) = (world_path("data-ar"), world_path("ar"));
     let only = ["data.sources.world.tasks={super_resolution=1.0}"];
     stdout_of(&prepare(&data, &[&FINE, &only, &[&codes()]]));
-    pretrain(&data, &ar, &[&only]);
+    pretrain(&data, &ar, &[&only, &["model.codes.joint=true"]]);
     let how = ["--enlarge", &small, "--fine-decode", "parallel"];
     refused(&ar, &how, &["did not learn masked_super_resolution"]);
     let alone = world_path("by-ar");

@@ -16,6 +16,17 @@ pub enum OptimizerKind {
     Muon,
 }
 
+/// What decides which checkpoint is the best, and when a run has stopped getting better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BestBy {
+    /// The loss on held-out rows, over all trained tasks.
+    #[default]
+    Loss,
+    /// What the task is scored by: the model answers `eval_rows` held-out questions at every evaluation.
+    Score,
+}
+
 /// Settings of a training run (section `[train]` of a configuration).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,6 +91,8 @@ pub struct TrainConfig {
     pub keep_best: bool,
     /// Stop after so many evaluations in a row without a better held-out score, and keep the best; 0 never stops early. Ours: 0.
     pub patience: u64,
+    /// What `keep_best` and `patience` go by: `loss` on held-out rows, or the `score` of the task that `m6 finetune` names. Ours: loss.
+    pub best_by: BestBy,
     /// Mirror pictures at random. Ours: off, since captions may name left and right.
     pub flip: bool,
 }
@@ -116,6 +129,7 @@ impl Default for TrainConfig {
             freeze: Vec::new(),
             keep_best: false,
             patience: 0,
+            best_by: BestBy::Loss,
             flip: false,
         }
     }
@@ -132,7 +146,7 @@ const FREE_ON_RESUME: [&str; 5] = [
 /// The same, unless they decide when the run ends.
 const FREE_WITHOUT_PATIENCE: [&str; 2] = ["eval_every", "eval_rows"];
 /// Settings that came later; left out where they are off, so that runs from before go on.
-const LATER: [&str; 4] = ["layer_decay", "drop_path", "freeze", "patience"];
+const LATER: [&str; 5] = ["layer_decay", "drop_path", "freeze", "patience", "best_by"];
 
 impl TrainConfig {
     /// Every problem of the settings at once, one line each; empty when they can be trained.

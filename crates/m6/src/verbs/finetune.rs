@@ -54,7 +54,7 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
             args.from.display(),
             task.name,
             loaded.config.train.steps,
-            task.score
+            task.score(loaded.config.train.best_by)
         ));
         return Ok(());
     }
@@ -65,6 +65,7 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
         resume: args.resume,
         overwrite: args.out.overwrite,
         tasks: weights(task),
+        exam: task.exam,
     };
     let outcome = pretrain::pretrain(&loaded, &job, &stop, terminal)?;
     report(task, &args.out.out, &outcome, terminal)

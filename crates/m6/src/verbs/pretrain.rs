@@ -38,6 +38,7 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
         resume: args.resume,
         overwrite: args.out.overwrite,
         tasks: BTreeMap::new(),
+        exam: None,
     };
     let outcome = pretrain(&loaded, &job, &stop, terminal)?;
     if terminal.json() {
@@ -80,6 +81,8 @@ pub struct Job<'a> {
     pub overwrite: bool,
     /// Weights of tasks that replace the prepared ones; empty keeps those.
     pub tasks: BTreeMap<String, f64>,
+    /// What the task that is trained is scored by, if anything.
+    pub exam: Option<m6_eval::ExamTask>,
 }
 
 /// Sizes that the prepared data decides: the vocabulary and the form of the pictures.

@@ -3,12 +3,13 @@
 use super::generate;
 use super::pretrain::Job;
 use crate::config::{RunConfig, SamplesConfig};
-use crate::error::{Code, OrFail, Result};
+use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::{Progress, Terminal};
+use m6_eval::Exam;
 use m6_model::{GenerateOptions, Model, Prompt};
 use m6_store::atomic::AppendLog;
 use m6_text::Tokenizer;
-use m6_train::{Observer, StepReport};
+use m6_train::{BestBy, Observer, StepReport};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Watcher<'a> {
     tokenizer: Tokenizer,
     pictures: Vec<Vec<u8>>,
     run: PathBuf,
+    /// What the run goes by when it looks for its best checkpoint; the held-out loss without it.
+    exam: Option<Exam>,
 }
 
 impl<'a> Watcher<'a> {
@@ -42,6 +45,7 @@ impl<'a> Watcher<'a> {
             log: None,
             started: Instant::now(),
             run: job.out.to_path_buf(),
+            exam: exam(config, job)?,
         })
     }
 
@@ -97,6 +101,27 @@ impl<'a> Watcher<'a> {
     }
 }
 
+/// The questions that decide which checkpoint is the best, where the configuration wants their score.
+fn exam(config: &RunConfig, job: &Job<'_>) -> Result<Option<Exam>> {
+    if config.train.best_by == BestBy::Loss {
+        return Ok(None);
+    }
+    let Some(task) = job.exam else {
+        return Err(Failure::usage(
+            "train.best_by = \"score\", but what is trained has no score of its own",
+        )
+        .hint("`m6 finetune caption|vqa|qa|poem|classify` has one; otherwise train.best_by = \"loss\""));
+    };
+    Exam::of_prepared(task, job.data, config.train.eval_rows)
+        .map(Some)
+        .map_err(|error| {
+            Failure::data(error.to_string()).hint(
+                "for its score a task reads the sources of the data again, where `m6 prepare` found them; --set train.best_by=loss goes by the \
+                 held-out loss instead",
+            )
+        })
+}
+
 impl Observer for Watcher<'_> {
     fn on_start(&mut self, step: u64, steps: u64) {
         self.bar.begin_at(step);
@@ -128,6 +153,18 @@ impl Observer for Watcher<'_> {
         let line = format!("step {step} held-out {}", losses.join(" "));
         self.note(&line);
         self.bar.line(self.terminal, &line);
+    }
+
+    fn score(&mut self, step: u64, model: &Model, _losses: &BTreeMap<String, f64>) -> Option<f64> {
+        let exam = self.exam.as_ref()?;
+        let name = exam.task.headline();
+        let (score, line) = match exam.score_of(model, &self.tokenizer) {
+            Ok(score) => (score, format!("step {step} {name} {score:.4}")),
+            Err(error) => (f64::NAN, format!("step {step} no {name}: {error}")),
+        };
+        self.note(&line);
+        self.bar.line(self.terminal, &line);
+        Some(score)
     }
 
     fn on_checkpoint(&mut self, step: u64, path: &Path) {

@@ -118,6 +118,7 @@ fn job<'a>(data: &'a Path, out: &'a Path) -> pretrain::Job<'a> {
         resume: false,
         overwrite: false,
         tasks: Default::default(),
+        exam: None,
     }
 }
 

@@ -51,6 +51,7 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         resume: false,
         overwrite: false,
         tasks: Default::default(),
+        exam: None,
     };
     let outcome = pretrain::pretrain(&loaded, &job, &stop, terminal)?;
     if outcome.interrupted {

@@ -342,8 +342,7 @@ pub struct DrawArgs {
 /// How to draw finer codes; steps, --top-k, --top-p and --batch are those of all codes.
 #[derive(Args, Debug, Clone)]
 pub struct FineHow {
-    /// One finer code after the other, or all in a few steps; by default the latter where the model learned it
-    /// (masked_super_resolution).
+    /// One finer code after the other, or all in a few steps; by default the former where the model learned it (super_resolution).
     #[arg(long, value_name = "METHOD", value_parser = draw_method)]
     pub fine_decode: Option<m6_model::DrawMethod>,
     /// Guidance of the finer codes.

@@ -72,9 +72,9 @@ impl<'a> Refiner<'a> {
         let learned = |task: &str| studio.model.config.tasks.iter().any(|known| known == task);
         let method = how
             .fine_decode
-            .unwrap_or(match learned("masked_super_resolution") {
-                true => DrawMethod::Parallel,
-                false => DrawMethod::Ar,
+            .unwrap_or(match learned("super_resolution") {
+                true => DrawMethod::Ar,
+                false => DrawMethod::Parallel,
             });
         let needed = match method {
             DrawMethod::Ar => "super_resolution",

@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use m6_store::mmap::Mmap;
 use serde_json::Value;
 
-use crate::config::{Fields, SourceConfig};
+use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::fields::ImageValue;
 use crate::files::{expand, inside};

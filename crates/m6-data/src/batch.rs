@@ -211,7 +211,7 @@ mod tests {
         batch.push(&pair, [&pixels[..]], &layout, 9, 0);
         let n_positions = verdict.n_positions(4) + pair.n_positions(4);
         assert_eq!(batch.n_positions(), n_positions);
-        let segments = [0, 0, 0, 0, 1, 1, 5, 0, 0, 0, 0, 6, 1, 1, 7];
+        let segments = [0, 0, 0, 0, 1, 1, 7, 0, 0, 0, 0, 8, 1, 1, 9];
         assert_eq!(batch.segments, segments);
         assert_eq!(batch.prefixes, [[0, 6], [7, 11], [12, 14]]);
         assert_eq!(batch.targets, [[0, 6, 7], [1, 11, 12], [2, 14, 15]]);

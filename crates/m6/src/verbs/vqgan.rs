@@ -62,6 +62,7 @@ fn train(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<()
         resume: args.resume,
         overwrite: args.out.overwrite,
         tasks: Default::default(),
+        exam: None,
     };
     let outcome = train_in(&loaded, &job, &out::stop_flag(), terminal)?;
     if terminal.json() {

@@ -356,7 +356,7 @@ pub struct DrawHow {
 pub enum EvalVerb {
     /// Reads drawn pictures by their pixels: are colour, shape, count and position what the prompt says? Or does a matcher find the
     /// prompt (--retrieval), and how far are they from real ones (--real)?
-    Image(EvalImageArgs),
+    Image(Box<EvalImageArgs>),
     /// Does the match head tell the texts of pictures from swapped ones? Accuracy and area under the curve, beside shuffled pictures.
     Match(EvalMatchArgs),
     /// Ranks pictures by texts and texts by pictures: R@1, R@5, R@10, then the first ones again by the match head.

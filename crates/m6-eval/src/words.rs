@@ -48,7 +48,7 @@ fn ends_sentence(part: &[char], next: &str) -> bool {
     };
     let word = word_before(part, stop);
     let is_counted = word.chars().all(char::is_numeric) || is_initial(&word);
-    !is_abbreviation(&word) && !(is_counted && next.starts_with(char::is_alphabetic))
+    !(is_abbreviation(&word) || is_counted && next.starts_with(char::is_alphabetic))
 }
 
 fn word_before(part: &[char], stop: usize) -> String {

@@ -72,7 +72,7 @@ struct Run {
 /// never reported. No prompt grows beyond the model's `max_len`.
 ///
 /// # Errors
-/// [`Error::Options`](crate::Error::Options) for options that cannot be followed, [`Error::Input`](crate::Error::Input) for a prompt
+/// [`Error::Options`] for options that cannot be followed, [`Error::Input`] for a prompt
 /// that does not fit the model.
 pub fn generate(
     model: &Model,

@@ -306,7 +306,11 @@ fn contradicting_inputs_are_named() {
     check(&|a| a.positions[0] = 4, "patch position 4");
     check(&|a| a.segments[8] = 10, "segment 10");
     check(&|a| a.segments[8] = 5, "the model has no codes");
-    check(&|a| a.segments[8] = 7, "the model has no such head");
+    let verdict = |a: &mut Arrays| {
+        a.segments[8] = 7;
+        a.labels[4] = 1;
+    };
+    check(&verdict, "the model has no such head");
     check(&|a| a.segments[8] = 3, "the model has no codes");
     check(&|a| a.labels[2] = 29, "label 29");
     check(&|a| a.loss_at[2] = 9999, "loss position 9999");

@@ -60,6 +60,16 @@ pub enum Error {
         /// The newest checkpoint committed before.
         last_good: Option<PathBuf>,
     },
+    /// The held-out score that the best checkpoint is chosen by cannot be found.
+    #[error("step {step}: no held-out score: {reason}; last good checkpoint: {}; mend it and resume", show(.last_good))]
+    Score {
+        /// The step of the evaluation.
+        step: u64,
+        /// What keeps the model from being scored.
+        reason: String,
+        /// The newest checkpoint committed before.
+        last_good: Option<PathBuf>,
+    },
     /// A checkpoint could not be written; the ones committed before are untouched.
     #[error("step {step}: the checkpoint could not be written to {}: {source}; last good checkpoint: {}; free some space and resume", .dir.display(), show(.last_good))]
     CheckpointWrite {
@@ -156,7 +166,9 @@ impl Error {
             | Error::VocabularySize { .. } => ErrorKind::Usage,
             Error::NonFinite { .. } | Error::NonFiniteWeight { .. } => ErrorKind::Numerics,
             Error::CheckpointWrite { .. } | Error::Io { .. } => ErrorKind::System,
-            Error::Damaged { .. } | Error::EmptyBatch { .. } => ErrorKind::Data,
+            Error::Damaged { .. } | Error::EmptyBatch { .. } | Error::Score { .. } => {
+                ErrorKind::Data
+            }
             Error::Store(m6_store::Error::Locked { .. } | m6_store::Error::Exists { .. }) => {
                 ErrorKind::Usage
             }

@@ -61,14 +61,18 @@ pub trait Observer {
     /// After every evaluation: held-out loss per task, in nats per label.
     fn on_eval(&mut self, _step: u64, _losses: &BTreeMap<String, f64>) {}
     /// How good the model is at an evaluation, where the run keeps its best checkpoint or may stop early: higher is better, and the same
-    /// for the same weights. `None`, as by default, takes minus the mean of the held-out losses. The model has no adapters: they are merged.
+    /// for the same weights. `None`, as by default, takes minus the mean of the held-out losses; an error stops the run. The model has no
+    /// adapters: they are merged.
+    ///
+    /// # Errors
+    /// What keeps the model from being scored, in words.
     fn score(
         &mut self,
         _step: u64,
         _model: &Model,
         _losses: &BTreeMap<String, f64>,
-    ) -> Option<f64> {
-        None
+    ) -> std::result::Result<Option<f64>, String> {
+        Ok(None)
     }
     /// After every committed checkpoint.
     fn on_checkpoint(&mut self, _step: u64, _path: &Path) {}
@@ -308,6 +312,12 @@ impl<'a> Run<'a> {
         let step = self.state.step;
         let own = self.trainer.with_shown_model(|model| {
             with_merged(model, |model| observer.score(step, model, losses))
+        })?;
+        let last_good = || self.last_good.as_ref().map(|(_, path)| path.clone());
+        let own = own.map_err(|reason| Error::Score {
+            step,
+            reason,
+            last_good: last_good(),
         })?;
         let mean = losses.values().sum::<f64>() / losses.len().max(1) as f64;
         let score = own.unwrap_or(-mean);

@@ -114,6 +114,23 @@ fn a_pretrained_model_is_finetuned_for_questions_and_answers_one() {
         (Some("vqa"), Some(6))
     );
     assert_eq!(keys(&row["best"]), ["score", "step"]);
+    // The share of right answers decides, which is no loss: those are above 1 here, and their negatives below 0.
+    let score = row["best"]["score"].as_f64().expect("a number");
+    assert!((0.0..=1.0).contains(&score), "{row}");
+    let log = std::fs::read_to_string(out.join("log.txt")).expect("a log");
+    assert!(log.contains(&format!(" exact {score:.4}")), "{log}");
+    let by_loss = folder.path().join("by-loss");
+    let more = ["--set", "train.best_by=loss"];
+    let row_by_loss = last_json(&finetune(
+        "vqa",
+        pretrained(),
+        shared_data(),
+        &by_loss,
+        &more,
+    ));
+    let loss = row_by_loss["eval"]["answer"].as_f64().expect("a loss");
+    let score = row_by_loss["best"]["score"].as_f64().expect("a number");
+    assert!(score < 0.0 && -score <= loss + 1e-9, "{row_by_loss}");
     // Only the answers are trained and evaluated; the model has the sizes of the one it came from.
     assert_eq!(keys(&row["eval"]), ["answer"]);
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).expect("metrics");
@@ -211,6 +228,19 @@ fn what_cannot_be_finetuned_says_what_to_do() {
         &["--set", "train.freeze=[\"blocks.9\"]"],
     );
     assert!(error.contains("`blocks.9`"), "{error}");
+    // Matching has no score of its own to be chosen by, and neither has pretraining.
+    let by_score = [
+        "pretrain",
+        "m6-nano",
+        "--data",
+        text(shared_data()),
+        "--out",
+        text(&out),
+        "--set",
+        "train.best_by=score",
+    ];
+    let error = failed_with(&run(&by_score), 2);
+    assert!(error.contains("train.best_by"), "{error}");
     let error = refused(
         "vqa",
         pretrained(),

@@ -314,8 +314,13 @@ impl Observer for Scripted {
         self.1.on_step(report);
     }
 
-    fn score(&mut self, step: u64, _: &Model, _: &BTreeMap<String, f64>) -> Option<f64> {
-        self.0.get(&step).copied()
+    fn score(
+        &mut self,
+        step: u64,
+        _: &Model,
+        _: &BTreeMap<String, f64>,
+    ) -> Result<Option<f64>, String> {
+        Ok(self.0.get(&step).copied())
     }
 }
 
@@ -323,6 +328,42 @@ impl Watch for Scripted {
     fn flag(&self) -> Option<&'static std::sync::atomic::AtomicBool> {
         self.1.flag()
     }
+}
+
+/// Cannot score anything.
+struct Speechless;
+
+impl Observer for Speechless {
+    fn score(
+        &mut self,
+        _: u64,
+        _: &Model,
+        _: &BTreeMap<String, f64>,
+    ) -> Result<Option<f64>, String> {
+        Err("label `x` is none of the labels".to_string())
+    }
+}
+
+impl Watch for Speechless {
+    fn flag(&self) -> Option<&'static std::sync::atomic::AtomicBool> {
+        None
+    }
+}
+
+#[test]
+fn a_score_that_cannot_be_found_stops_the_run_and_names_the_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        eval_every: 2,
+        keep_best: true,
+        ..small_train()
+    };
+    let error = fixture::run(&dir.path().join("run"), &config, &mut Speechless).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("step 2") && text.contains("label `x`"),
+        "{text}"
+    );
 }
 
 #[test]

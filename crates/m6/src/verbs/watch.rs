@@ -155,16 +155,21 @@ impl Observer for Watcher<'_> {
         self.bar.line(self.terminal, &line);
     }
 
-    fn score(&mut self, step: u64, model: &Model, _losses: &BTreeMap<String, f64>) -> Option<f64> {
-        let exam = self.exam.as_ref()?;
-        let name = exam.task.headline();
-        let (score, line) = match exam.score_of(model, &self.tokenizer) {
-            Ok(score) => (score, format!("step {step} {name} {score:.4}")),
-            Err(error) => (f64::NAN, format!("step {step} no {name}: {error}")),
+    fn score(
+        &mut self,
+        step: u64,
+        model: &Model,
+        _losses: &BTreeMap<String, f64>,
+    ) -> std::result::Result<Option<f64>, String> {
+        let Some(exam) = &self.exam else {
+            return Ok(None);
         };
+        let score = exam.score_of(model, &self.tokenizer);
+        let score = score.map_err(|error| error.to_string())?;
+        let line = format!("step {step} {} {score:.4}", exam.task.headline());
         self.note(&line);
         self.bar.line(self.terminal, &line);
-        Some(score)
+        Ok(Some(score))
     }
 
     fn on_checkpoint(&mut self, step: u64, path: &Path) {

@@ -81,24 +81,50 @@ fn likeness(a: &[u16], b: &[u16]) -> f64 {
     shared as f64 / (a.len() + b.len() - shared).max(1) as f64
 }
 
+/// One item of a record's pictures and a text of up to `room` words, with `n_answers` positions behind them.
+pub(super) fn pair_item(
+    entry: &Entry,
+    layout: &Layout,
+    room: usize,
+    n_answers: usize,
+    plan: &mut Plan,
+) {
+    let n_shown = layout.n_shown(entry);
+    if n_shown == 0 || room == 0 {
+        return;
+    }
+    let captions = entry.descriptions();
+    let n_cut = captions.iter().filter(|ids| ids.len() > room).count();
+    plan.cut("picture_beyond_row", entry.n_images() - n_shown);
+    plan.cut("caption_cut", n_cut);
+    plan.item(0, 0, n_shown * layout.n_patches + room + n_answers);
+}
+
+/// The pictures of a record and one of its own texts, drawn by the key and cut to `room` words.
+pub(super) fn pair(entry: &Entry, layout: &Layout, room: usize, ask: Ask, key: Key) -> Example {
+    let captions = entry.descriptions();
+    if captions.is_empty() {
+        return Example::default();
+    }
+    let text = *key.child("caption").stream().choose(&captions);
+    Example {
+        images: (0..layout.n_shown(entry)).collect(),
+        source: widen(&text[..text.len().min(room)]),
+        ask,
+        ..Example::default()
+    }
+}
+
 impl Task for Matching {
     fn name(&self) -> &'static str {
         "match"
     }
 
     fn items(&self, entry: &Entry, layout: &Layout, plan: &mut Plan) {
-        let n_shown = layout.n_shown(entry);
-        let room = room(entry, layout);
         let captions = entry.descriptions();
-        if n_shown == 0 || room == 0 || captions.iter().all(|ids| ids.is_empty()) {
-            return;
+        if captions.iter().any(|ids| !ids.is_empty()) {
+            pair_item(entry, layout, room(entry, layout), 1, plan);
         }
-        plan.cut("picture_beyond_row", entry.n_images() - n_shown);
-        plan.cut(
-            "caption_cut",
-            captions.iter().filter(|ids| ids.len() > room).count(),
-        );
-        plan.item(0, 0, n_shown * layout.n_patches + room + 1);
     }
 
     /// The pictures with their own text; with other records at hand see [`Task::example_among`].
@@ -110,17 +136,7 @@ impl Task for Matching {
         _options: &TaskOptions,
         key: Key,
     ) -> Example {
-        let captions = entry.descriptions();
-        if captions.is_empty() {
-            return Example::default();
-        }
-        let own = *key.child("caption").stream().choose(&captions);
-        Example {
-            images: (0..layout.n_shown(entry)).collect(),
-            source: widen(&own[..own.len().min(room(entry, layout))]),
-            ask: Ask::Verdict(true),
-            ..Example::default()
-        }
+        pair(entry, layout, room(entry, layout), Ask::Verdict(true), key)
     }
 
     fn example_among(

@@ -148,111 +148,134 @@ const FREE_WITHOUT_PATIENCE: [&str; 2] = ["eval_every", "eval_rows"];
 /// Settings that came later; left out where they are off, so that runs from before go on.
 const LATER: [&str; 5] = ["layer_decay", "drop_path", "freeze", "patience", "best_by"];
 
+/// Lines that say what cannot be trained.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn check(&mut self, sound: bool, problem: String) {
+        if !sound {
+            self.0.push(problem);
+        }
+    }
+}
+
 impl TrainConfig {
     /// Every problem of the settings at once, one line each; empty when they can be trained.
     pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |sound: bool, problem: String| {
-            if !sound {
-                problems.push(problem);
-            }
-        };
-        let share = 0.0..1.0;
-        check(self.steps > 0, "steps = 0: expected at least 1".into());
-        check(
+        let mut problems = Problems::default();
+        self.check_length(&mut problems);
+        self.check_update(&mut problems);
+        self.check_keeping(&mut problems);
+        problems.0
+    }
+
+    /// How long, how much at once, how fast.
+    fn check_length(&self, problems: &mut Problems) {
+        problems.check(self.steps > 0, "steps = 0: expected at least 1".into());
+        problems.check(
             self.rows_per_batch > 0,
             "rows_per_batch = 0: expected at least 1".into(),
         );
-        check(
+        problems.check(
             self.accum > 0 && self.accum <= self.rows_per_batch.max(1),
             format!(
                 "accum = {}: expected 1 to rows_per_batch ({}), since every micro-batch needs a row",
                 self.accum, self.rows_per_batch
             ),
         );
-        check(
+        problems.check(
             self.lr.is_finite() && self.lr > 0.0,
             format!("lr = {}: expected above 0", self.lr),
         );
-        check(
+        problems.check(
             (0.0..=1.0).contains(&self.min_lr_ratio),
             format!("min_lr_ratio = {}: expected 0 to 1", self.min_lr_ratio),
         );
-        check(
+        problems.check(
             self.warmup_steps <= self.steps,
             format!(
                 "warmup_steps = {}: expected at most steps ({})",
                 self.warmup_steps, self.steps
             ),
         );
-        check(
+    }
+
+    /// The rule of an update, and what regularises it.
+    fn check_update(&self, problems: &mut Problems) {
+        let share = 0.0..1.0;
+        problems.check(
             self.weight_decay.is_finite() && self.weight_decay >= 0.0,
             format!("weight_decay = {}: expected 0 or more", self.weight_decay),
         );
-        check(
+        problems.check(
             self.betas.iter().all(|beta| share.contains(beta)),
             format!(
                 "betas = {:?}: expected two values from 0 to below 1",
                 self.betas
             ),
         );
-        check(
+        problems.check(
             share.contains(&self.momentum),
             format!("momentum = {}: expected 0 to below 1", self.momentum),
         );
-        check(
+        problems.check(
             self.eps.is_finite() && self.eps > 0.0,
             format!("eps = {}: expected above 0", self.eps),
         );
-        check(
+        problems.check(
             self.grad_clip.is_finite() && self.grad_clip >= 0.0,
             format!("grad_clip = {}: expected 0 (off) or more", self.grad_clip),
         );
-        check(
+        problems.check(
             (0.0..1.0).contains(&self.label_smoothing),
             format!(
                 "label_smoothing = {}: expected 0 to below 1",
                 self.label_smoothing
             ),
         );
-        check(
-            self.keep >= 2,
-            format!("keep = {}: expected at least 2 checkpoints", self.keep),
-        );
-        check(
-            self.log_every > 0,
-            "log_every = 0: expected at least 1".into(),
-        );
-        check(
-            self.spike_factor == 0.0 || (self.spike_factor.is_finite() && self.spike_factor > 1.0),
-            format!(
-                "spike_factor = {}: expected 0 (off) or above 1",
-                self.spike_factor
-            ),
-        );
-        check(
-            share.contains(&self.ema),
-            format!("ema = {}: expected 0 (off) to below 1", self.ema),
-        );
-        check(
+        problems.check(
             self.layer_decay > 0.0 && self.layer_decay <= 1.0,
             format!(
                 "layer_decay = {}: expected above 0, at most 1 (off)",
                 self.layer_decay
             ),
         );
-        check(
+        problems.check(
             (0.0..1.0).contains(&self.drop_path),
             format!(
                 "drop_path = {}: expected 0 (off) to below 1",
                 self.drop_path
             ),
         );
-        check(
+    }
+
+    /// What is kept, shown, guarded and averaged.
+    fn check_keeping(&self, problems: &mut Problems) {
+        let share = 0.0..1.0;
+        problems.check(
+            self.keep >= 2,
+            format!("keep = {}: expected at least 2 checkpoints", self.keep),
+        );
+        problems.check(
+            self.log_every > 0,
+            "log_every = 0: expected at least 1".into(),
+        );
+        problems.check(
+            self.spike_factor == 0.0 || (self.spike_factor.is_finite() && self.spike_factor > 1.0),
+            format!(
+                "spike_factor = {}: expected 0 (off) or above 1",
+                self.spike_factor
+            ),
+        );
+        problems.check(
+            share.contains(&self.ema),
+            format!("ema = {}: expected 0 (off) to below 1", self.ema),
+        );
+        problems.check(
             !self.keeps_best() || self.eval_every > 0,
             "eval_every = 0: keep_best and patience need evaluations".into(),
         );
-        problems
     }
 
     /// Whether the checkpoint with the best held-out score is kept.

@@ -1,53 +1,21 @@
 //! Drawing: what is cached, batched, given and guided.
 
+mod common;
+
+use common::codes::{self, GRID, K, drawn, sampled};
 use m6_model::{
     CodesConfig, DrawMethod, DrawOptions, DrawPrompt, ForwardOptions, Model, ModelConfig,
-    ModelInput, PatchConfig, PatchKind, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_SOURCE,
-    draw,
+    ModelInput, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_SOURCE, draw,
 };
 use m6_nn::tolerance::{LOGITS_F32, assert_close};
 
-const GRID: usize = 3;
 const N: usize = GRID * GRID;
-const K: usize = 20;
-
 fn model() -> Model {
     model_of(false)
 }
 
-/// Codes apart from words, or behind them in one vocabulary.
 fn model_of(joint: bool) -> Model {
-    let cfg = ModelConfig {
-        vocab_size: 30,
-        d_model: 32,
-        n_layers: 2,
-        n_heads: 2,
-        d_ff: 48,
-        max_len: 12,
-        dropout: 0.0,
-        patches: PatchConfig {
-            kind: PatchKind::Linear,
-            grid: 2,
-            image_side: 8,
-            ..PatchConfig::default()
-        },
-        codes: CodesConfig {
-            codebook_size: K,
-            grid: GRID,
-            joint,
-            ..CodesConfig::default()
-        },
-        ..ModelConfig::default()
-    };
-    let model = Model::new(&cfg, 7).expect("valid");
-    // Fresh weights say nearly the same everywhere; these have opinions.
-    for param in model.params() {
-        let louder = (param.var().as_tensor() * 6.0).expect("numbers").detach();
-        if param.shape().len() > 1 {
-            param.var().set(&louder).expect("same shape");
-        }
-    }
-    model
+    codes::model(joint, 0)
 }
 
 fn prompt(text: &[u32]) -> DrawPrompt {
@@ -55,23 +23,6 @@ fn prompt(text: &[u32]) -> DrawPrompt {
         text: text.to_vec(),
         ..DrawPrompt::default()
     }
-}
-
-fn sampled(method: DrawMethod) -> DrawOptions {
-    DrawOptions {
-        method,
-        guidance: 2.5,
-        temperature: 1.0,
-        top_k: 12,
-        steps: 4,
-        seed: 3,
-        ..DrawOptions::default()
-    }
-}
-
-fn drawn(model: &Model, prompts: &[DrawPrompt], options: &DrawOptions) -> Vec<(Vec<u32>, f64)> {
-    let made = draw(model, prompts, options, &mut |_, _| {}).expect("draws");
-    made.into_iter().map(|d| (d.codes, d.logprob)).collect()
 }
 
 /// Logits of the whole sequence at once, by the kernels of training, at the written codes.

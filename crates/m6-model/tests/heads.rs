@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Fixture, relative_error};
+use common::{Fixture, Ranges, fixture_config, relative_error};
 use m6_model::{
-    ForwardOptions, HeadsConfig, MatchPair, Model, ModelConfig, ModelInput, PatchConfig, PatchKind,
-    SEGMENT_PICTURE, SEGMENT_POOL_PICTURE, SEGMENT_POOL_TEXT, SEGMENT_VERDICT,
+    ForwardOptions, HeadsConfig, MatchPair, Model, ModelConfig, ModelInput, SEGMENT_PICTURE,
+    SEGMENT_POOL_PICTURE, SEGMENT_POOL_TEXT, SEGMENT_VERDICT,
 };
 use m6_nn::tolerance;
 
@@ -14,28 +14,15 @@ const PICTURE: usize = 3 * 8 * 8;
 
 fn config(heads: HeadsConfig) -> ModelConfig {
     ModelConfig {
-        vocab_size: 23,
-        d_model: 16,
-        n_layers: 2,
-        n_heads: 2,
-        d_ff: 32,
-        max_len: 12,
-        patches: PatchConfig {
-            kind: PatchKind::Linear,
-            grid: 2,
-            image_side: 8,
-            ..PatchConfig::default()
-        },
         heads,
-        ..ModelConfig::default()
+        ..fixture_config()
     }
 }
 
 struct Case {
     model: Model,
     fixture: Fixture,
-    prefixes: Vec<[u32; 2]>,
-    targets: Vec<[u32; 3]>,
+    ranges: Ranges,
 }
 
 impl Case {
@@ -45,42 +32,23 @@ impl Case {
             matching: true,
             contrastive: 6,
         };
-        let model = Model::new(&config(heads), 0).expect("a valid configuration");
-        model
-            .params()
-            .load_safetensors(&fixture.part("weights."), true)
-            .expect("every weight has its name and shape");
-        let prefixes = fixture.ints("prefixes").as_chunks().0.to_vec();
-        let targets = fixture.ints("targets").as_chunks().0.to_vec();
         Self {
-            model,
-            prefixes,
-            targets,
+            model: fixture.model(&config(heads)),
+            ranges: fixture.ranges(),
             fixture,
         }
     }
 
     fn input(&self) -> ModelInput<'_> {
-        ModelInput {
-            tokens: self.fixture.ints("tokens"),
-            positions: self.fixture.ints("positions"),
-            segments: self.fixture.ints("segments"),
-            prefixes: &self.prefixes,
-            targets: &self.targets,
-            pictures: self.fixture.bytes("pictures"),
-            picture_at: self.fixture.ints("picture_at"),
-            loss_at: self.fixture.ints("loss_at"),
-            labels: self.fixture.ints("labels"),
-            loss_weights: self.fixture.floats("loss_weights"),
-        }
+        self.fixture.input(&self.ranges)
     }
 
     /// Picture and text of every sample that ends in this segment.
     fn samples(&self, segment: u32) -> Vec<(&[u8], &[u32])> {
         let input = self.input();
         let mut found = Vec::new();
-        for &[prefix, from, _] in &self.targets {
-            let [start, end] = self.prefixes[prefix as usize];
+        for &[prefix, from, _] in &self.ranges.targets {
+            let [start, end] = self.ranges.prefixes[prefix as usize];
             if input.segments[from as usize] != segment {
                 continue;
             }

@@ -2,74 +2,28 @@
 
 mod common;
 
-use common::{Fixture, numbers, relative_error};
-use m6_model::{ForwardOptions, Model, ModelConfig, ModelInput, PatchConfig, PatchKind};
+use common::{Fixture, Ranges, fixture_config, numbers, relative_error};
+use m6_model::{ForwardOptions, Model, ModelInput};
 use m6_nn::tolerance;
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: 23,
-        d_model: 16,
-        n_layers: 2,
-        n_heads: 2,
-        d_ff: 32,
-        max_len: 12,
-        patches: PatchConfig {
-            kind: PatchKind::Linear,
-            grid: 2,
-            image_side: 8,
-            ..PatchConfig::default()
-        },
-        ..ModelConfig::default()
-    }
-}
-
-fn triples<const N: usize>(flat: &[u32]) -> Vec<[u32; N]> {
-    flat.chunks_exact(N)
-        .map(|c| c.try_into().expect("N numbers"))
-        .collect()
-}
 
 struct Case {
     model: Model,
     fixture: Fixture,
-    prefixes: Vec<[u32; 2]>,
-    targets: Vec<[u32; 3]>,
+    ranges: Ranges,
 }
 
 impl Case {
     fn new() -> Self {
         let fixture = Fixture::read("model_prefix_lm");
-        let model = Model::new(&config(), 0).expect("a valid configuration");
-        model
-            .params()
-            .load_safetensors(&fixture.part("weights."), true)
-            .expect("every weight has its name and shape");
-        let (prefixes, targets) = (
-            triples(fixture.ints("prefixes")),
-            triples(fixture.ints("targets")),
-        );
         Self {
-            model,
+            model: fixture.model(&fixture_config()),
+            ranges: fixture.ranges(),
             fixture,
-            prefixes,
-            targets,
         }
     }
 
     fn input(&self) -> ModelInput<'_> {
-        ModelInput {
-            tokens: self.fixture.ints("tokens"),
-            positions: self.fixture.ints("positions"),
-            segments: self.fixture.ints("segments"),
-            prefixes: &self.prefixes,
-            targets: &self.targets,
-            pictures: self.fixture.bytes("pictures"),
-            picture_at: self.fixture.ints("picture_at"),
-            loss_at: self.fixture.ints("loss_at"),
-            labels: self.fixture.ints("labels"),
-            loss_weights: self.fixture.floats("loss_weights"),
-        }
+        self.fixture.input(&self.ranges)
     }
 }
 

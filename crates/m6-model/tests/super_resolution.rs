@@ -1,57 +1,22 @@
 //! Finer codes: what is cached, batched, given and guided, and that both grids line up.
 
+mod common;
+
+use common::codes::{self, GRID, K, WORDS, config, drawn, sampled};
 use m6_model::{
-    CodesConfig, DrawMethod, DrawOptions, DrawPrompt, ForwardOptions, Model, ModelConfig,
-    ModelInput, PatchConfig, PatchKind, SEGMENT_CODE_READ, SEGMENT_FINE_READ, SEGMENT_FINE_WRITTEN,
-    SEGMENT_SOURCE, count, draw,
+    DrawMethod, DrawOptions, DrawPrompt, ForwardOptions, Model, ModelInput, SEGMENT_CODE_READ,
+    SEGMENT_FINE_READ, SEGMENT_FINE_WRITTEN, SEGMENT_SOURCE, count, draw,
 };
 use m6_nn::tolerance::{LOGITS_F32, assert_close};
 
-const GRID: usize = 3;
 const FINE: usize = 2;
 /// Finer codes of a picture.
 const N: usize = GRID * GRID * FINE * FINE;
-/// Entries of the codebook.
-const K: usize = 20;
-const WORDS: usize = 30;
 /// Codes of a picture.
 const COARSE: [u32; GRID * GRID] = [3, 1, 4, 1, 5, 9, 2, 6, 19];
 
-fn config(joint: bool, fine: usize) -> ModelConfig {
-    ModelConfig {
-        vocab_size: WORDS,
-        d_model: 32,
-        n_layers: 2,
-        n_heads: 2,
-        d_ff: 48,
-        max_len: 12,
-        dropout: 0.0,
-        patches: PatchConfig {
-            kind: PatchKind::Linear,
-            grid: 2,
-            image_side: 8,
-            ..PatchConfig::default()
-        },
-        codes: CodesConfig {
-            codebook_size: K,
-            grid: GRID,
-            joint,
-            fine,
-        },
-        ..ModelConfig::default()
-    }
-}
-
 fn model(joint: bool) -> Model {
-    let model = Model::new(&config(joint, FINE), 7).expect("valid");
-    // Fresh weights say nearly the same everywhere; these have opinions.
-    for param in model.params() {
-        let louder = (param.var().as_tensor() * 6.0).expect("numbers").detach();
-        if param.shape().len() > 1 {
-            param.var().set(&louder).expect("same shape");
-        }
-    }
-    model
+    codes::model(joint, FINE)
 }
 
 fn prompt(text: &[u32], coarse: &[u32]) -> DrawPrompt {
@@ -60,23 +25,6 @@ fn prompt(text: &[u32], coarse: &[u32]) -> DrawPrompt {
         coarse: coarse.to_vec(),
         ..DrawPrompt::default()
     }
-}
-
-fn sampled(method: DrawMethod) -> DrawOptions {
-    DrawOptions {
-        method,
-        guidance: 2.5,
-        temperature: 1.0,
-        top_k: 12,
-        steps: 4,
-        seed: 3,
-        ..DrawOptions::default()
-    }
-}
-
-fn drawn(model: &Model, prompts: &[DrawPrompt], options: &DrawOptions) -> Vec<(Vec<u32>, f64)> {
-    let made = draw(model, prompts, options, &mut |_, _| {}).expect("draws");
-    made.into_iter().map(|d| (d.codes, d.logprob)).collect()
 }
 
 /// Logits of the whole sequence at once, by the kernels of training, at the finer codes that are written.

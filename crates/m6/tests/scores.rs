@@ -18,6 +18,18 @@ const OTHER: &str = r#"{"id": "a", "text": "绿"}
 {"id": "c", "text": "猫"}
 "#;
 
+/// The words of a command that scores two files.
+fn score<'a>(metric: &'a str, references: &'a str, candidates: &'a str) -> [&'a str; 6] {
+    [
+        "score",
+        metric,
+        "--references",
+        references,
+        "--candidates",
+        candidates,
+    ]
+}
+
 /// A folder with the three files above and their paths.
 fn files() -> (tempfile::TempDir, [String; 3]) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -34,19 +46,12 @@ fn files() -> (tempfile::TempDir, [String; 3]) {
 fn intervals_and_comparisons_are_those_of_their_seed_for_any_number_of_threads() {
     let (_folder, [references, said, other]) = files();
     let with = |more: &[&str]| {
+        let own = score("vqa", &references, &said);
         let args = [
-            "score",
-            "vqa",
-            "--references",
-            &references,
-            "--candidates",
-            &said,
-            "--bootstrap",
-            "200",
-            "--against",
-            &other,
-            "--json",
-        ];
+            &own[..],
+            &["--bootstrap", "200", "--against", &other, "--json"],
+        ]
+        .concat();
         last_json(&run(&[&args[..], more].concat()))
     };
     let row = with(&["--threads", "1"]);
@@ -76,14 +81,7 @@ fn intervals_and_comparisons_are_those_of_their_seed_for_any_number_of_threads()
 #[test]
 fn the_table_shows_the_same_figures() {
     let (_folder, [references, said, other]) = files();
-    let args = [
-        "score",
-        "vqa",
-        "--references",
-        &references,
-        "--candidates",
-        &said,
-    ];
+    let args = score("vqa", &references, &said);
     let table = stdout_of(&run(&args));
     assert!(table.starts_with("vqa, 3 items\n"), "{table}");
     let line = |start: &str| {
@@ -108,15 +106,8 @@ fn the_table_shows_the_same_figures() {
 #[test]
 fn items_come_one_a_line_and_exclude_intervals() {
     let (_folder, [references, said, _]) = files();
-    let args = [
-        "score",
-        "vqa",
-        "--references",
-        &references,
-        "--candidates",
-        &said,
-        "--per-item",
-    ];
+    let own = score("vqa", &references, &said);
+    let args = [&own[..], &["--per-item"]].concat();
     let text = stdout_of(&run(&args));
     let rows: Vec<Value> = text
         .lines()
@@ -143,15 +134,8 @@ fn captions_keep_their_keys_and_show_more_when_asked() {
         "c.jsonl",
         "{\"id\":2,\"text\":\"红色的花\"}\n{\"id\":1,\"text\":\"一只狗\",\"logprob\":-1.5}\n",
     );
-    let args = [
-        "score",
-        "caption",
-        "--references",
-        &references,
-        "--candidates",
-        &said,
-        "--json",
-    ];
+    let own = score("caption", &references, &said);
+    let args = [&own[..], &["--json"]].concat();
     let plain = last_json(&run(&args));
     assert_eq!(keys(&plain), ["bleu", "cider", "n", "rouge_l"]);
     let detail = last_json(&run(&[&args[..], &["--detail"]].concat()));
@@ -169,145 +153,145 @@ fn captions_keep_their_keys_and_show_more_when_asked() {
     assert!(items.starts_with("{\"id\":\"1\",\"bleu\":["), "{items}");
 }
 
-/// A bad file is an error with exit code 3 that names it, the place and what is wrong.
-#[test]
-fn bad_files_are_named_with_the_line() {
+/// Scores two files of these lines: an error with exit code 3 that says `expected`, and nothing on stdout.
+fn refused(metric: &str, references: &str, candidates: &str, expected: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let check = |metric: &str, references: &str, candidates: &str, expected: &[&str]| {
-        let r = written(folder.path(), "r.jsonl", references);
-        let c = written(folder.path(), "said.jsonl", candidates);
-        let args = [
-            "score",
-            metric,
-            "--references",
-            &r,
-            "--candidates",
-            &c,
-            "--json",
-        ];
-        let output = run(&args);
-        let message = failed_with(&output, 3);
-        assert!(output.stdout.is_empty(), "{metric}");
-        for part in expected {
-            assert!(
-                message.contains(part),
-                "{metric}: {part:?} is not in {message}"
-            );
-        }
-    };
+    let r = written(folder.path(), "r.jsonl", references);
+    let c = written(folder.path(), "said.jsonl", candidates);
+    let output = run(&[&score(metric, &r, &c)[..], &["--json"]].concat());
+    let message = failed_with(&output, 3);
+    assert!(output.stdout.is_empty(), "{metric}");
+    for part in expected {
+        assert!(
+            message.contains(part),
+            "{metric}: {part:?} is not in {message}"
+        );
+    }
+}
+
+#[test]
+fn bad_answers_are_named_with_the_line() {
     let vqa = "{\"id\":1,\"answer\":\"红\"}\n{\"id\":2,\"answer\":\"绿\"}";
     let one = "{\"id\":1,\"text\":\"红\"}";
     let given = "{\"id\":1,\"text\":\"红\"}\n{\"id\":2,\"text\":\"绿\"}";
-    check(
+    refused(
         "vqa",
         vqa,
         "{\"text\":\"红\"}",
         &["said.jsonl", "line 1", "\"id\""],
     );
-    check(
+    refused(
         "vqa",
         vqa,
         &format!("{given}\n\n{{\"id\":\"2\",\"text\":\"x\"}}"),
         &["said.jsonl", "line 4", "\"2\"", "more than once", "line 2"],
     );
-    check(
+    refused(
         "vqa",
         "{\"id\":1,\"answers\":[\"\"]}",
         one,
         &["r.jsonl", "line 1", "is empty"],
     );
-    check(
+    refused(
         "vqa",
         "{\"id\":1}",
         one,
         &["r.jsonl", "line 1", "\"answers\""],
     );
-    check(
+    refused(
         "vqa",
         vqa,
         "{\"id\":1,\"text\":\"红\"}",
         &["said.jsonl", "1 of 2", "\"2\""],
     );
-    check(
+    refused(
         "vqa",
         "{\"id\":1,\"answer\":\"红\"}",
         given,
         &["said.jsonl", "line 2", "\"2\"", "no references"],
     );
-    check(
+    refused(
         "vqa",
         vqa,
         "{\"id\":1,\"text\":\"红\"}\n[1]",
         &["said.jsonl", "line 2", "not an object"],
     );
-    check("vqa", vqa, "", &["said.jsonl", "no item"]);
-    check(
+    refused("vqa", vqa, "", &["said.jsonl", "no item"]);
+    refused(
         "vqa",
         vqa,
         "\u{feff}{\"id\":1,\"txt\":\"红\"}",
         &["said.jsonl", "line 1", "unknown field \"txt\""],
     );
-    check(
+    refused(
         "qa",
         vqa,
         "{\"id\":1,\"text\":\"a\",\"logprob\":-1,\"n_tokens\":2}\n{\"id\":2,\"text\":\"b\"}",
         &["said.jsonl", "line 2", "n_tokens"],
     );
-    check(
+}
+
+#[test]
+fn bad_verdicts_rankings_and_labels_are_named_with_the_line() {
+    refused(
         "match",
         "{\"id\":1,\"label\":\"yes\"}",
         "{\"id\":1,\"score\":1}",
         &["r.jsonl", "line 1", "0, 1, true or false"],
     );
-    check(
+    refused(
         "match",
         "{\"id\":1,\"label\":1}",
         "{\"id\":1,\"score\":\"high\"}",
         &["said.jsonl", "line 1", "\"score\""],
     );
-    check(
+    refused(
         "retrieval",
         "{\"id\":1,\"relevant\":[]}",
         "{\"id\":1,\"ranked\":[]}",
         &["r.jsonl", "line 1", "is empty"],
     );
-    check(
+    refused(
         "retrieval",
         "{\"id\":1,\"relevant\":[\"a\"]}",
         "{\"id\":1,\"ranked\":[\"a\",\"a\"]}",
         &["said.jsonl", "line 1", "ranked twice"],
     );
-    check(
+    refused(
         "classify",
         "{\"id\":1,\"label\":\"体育\"}",
         "{\"id\":1,\"label\":\"天气\"}",
         &["said.jsonl", "line 1", "天气", "no reference"],
     );
-    check(
+}
+
+#[test]
+fn bad_captions_are_named_with_the_line() {
+    refused(
         "caption",
         "{\"id\":1,\"captions\":[]}",
         "{\"id\":1,\"text\":\"a\"}",
         &["r.jsonl", "line 1", "are empty"],
     );
-    check(
+    refused(
         "caption",
         "{\"id\":1,\"captions\":\"！\"}",
         "{\"id\":1,\"text\":\"a\"}",
         &["r.jsonl", "\"1\"", "empty"],
     );
-    check(
+    refused(
         "caption",
         "{\"id\":1,\"captions\":\"a\"}",
         "{\"id\":1,\"text\":\"a\"}\n{\"id\":1,\"text\":\"a\"}",
         &["said.jsonl", "line 2", "more than once"],
     );
-    check(
+    refused(
         "caption",
         "{\"id\":1,\"captions\":\"a\"}",
         "{\"id\":2,\"text\":\"a\"}",
         &["said.jsonl", "\"2\"", "no references"],
     );
-    check(
+    refused(
         "caption",
         "{\"id\":1,\"captions\":\"a\"}",
         "so it goes",
@@ -345,14 +329,7 @@ fn bad_verse_other_systems_and_missing_files_are_named() {
         message.contains("t.jsonl") && message.contains("line 2"),
         "{message}"
     );
-    let args = [
-        "score",
-        "vqa",
-        "--references",
-        &references,
-        "--candidates",
-        &said,
-    ];
+    let args = score("vqa", &references, &said);
     let message = failed_with(&run(&[&args[..], &["--against", &broken]].concat()), 3);
     assert!(
         message.contains("t.jsonl") && message.contains("line 1"),

@@ -5,7 +5,8 @@ mod support;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::OnceLock;
-use support::{failed_with, keys, last_json, run, sets, stdout_of};
+use support::pictures::{VQGAN, World, m6};
+use support::{failed_with, keys, last_json, run, stdout_of};
 
 const DATA: [&str; 6] = [
     "data.sources.world.n=40",
@@ -14,18 +15,6 @@ const DATA: [&str; 6] = [
     "data.grid=8",
     "data.row_len=360",
     "data.sources.world.tasks={text_to_image=1.0, super_resolution=1.0, masked_super_resolution=1.0}",
-];
-/// 32 pixels as 8 x 8 codes.
-const VQGAN: [&str; 9] = [
-    "vqgan.image_side=32",
-    "vqgan.ch=8",
-    "vqgan.ch_mult=[1,1,2]",
-    "vqgan.norm_groups=4",
-    "vqgan.codebook_size=32",
-    "train.steps=4",
-    "train.rows_per_batch=4",
-    "train.warmup_steps=1",
-    "adversary.disc_ch=8",
 ];
 const MODEL: [&str; 9] = [
     "model.patches.image_side=64",
@@ -40,24 +29,6 @@ const MODEL: [&str; 9] = [
 ];
 const FINE: [&str; 1] = ["data.codes.fine=2"];
 
-struct World {
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    fn path(&self, name: &str) -> String {
-        let path = self.folder.path().join(name);
-        path.to_str().expect("UTF-8").to_string()
-    }
-}
-
-fn m6(args: &[&str], settings: &[&[&str]]) -> std::process::Output {
-    let mut all = args.to_vec();
-    let settings: Vec<&str> = settings.concat();
-    all.extend(sets(&settings));
-    run(&all)
-}
-
 fn codes() -> String {
     format!("data.codes.vqgan={}", world_path("vqgan"))
 }
@@ -68,9 +39,7 @@ fn world_path(name: &str) -> String {
 
 fn folder() -> &'static World {
     static FOLDER: OnceLock<World> = OnceLock::new();
-    FOLDER.get_or_init(|| World {
-        folder: tempfile::tempdir().expect("a folder"),
-    })
+    FOLDER.get_or_init(World::new)
 }
 
 fn prepare(out: &str, more: &[&[&str]]) -> std::process::Output {

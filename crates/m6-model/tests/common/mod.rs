@@ -1,6 +1,8 @@
 //! Fixtures and small models shared by the tests.
 #![allow(dead_code)]
 
+pub mod codes;
+
 use m6_model::{Model, ModelConfig, ModelInput, PatchConfig, PatchKind};
 use m6_nn::Tensor;
 use safetensors::SafeTensors;
@@ -13,6 +15,12 @@ pub struct Fixture {
     ints: BTreeMap<String, Vec<u32>>,
     bytes: BTreeMap<String, Vec<u8>>,
     raw: Vec<u8>,
+}
+
+/// Prefixes and targets of a batch.
+pub struct Ranges {
+    pub prefixes: Vec<[u32; 2]>,
+    pub targets: Vec<[u32; 3]>,
 }
 
 impl Fixture {
@@ -58,6 +66,40 @@ impl Fixture {
 
     pub fn bytes(&self, name: &str) -> &[u8] {
         self.bytes.get(name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// The batch of the fixture, with its ranges as [`Fixture::ranges`] gives them.
+    pub fn input<'a>(&'a self, ranges: &'a Ranges) -> ModelInput<'a> {
+        ModelInput {
+            tokens: self.ints("tokens"),
+            positions: self.ints("positions"),
+            segments: self.ints("segments"),
+            prefixes: &ranges.prefixes,
+            targets: &ranges.targets,
+            pictures: self.bytes("pictures"),
+            picture_at: self.ints("picture_at"),
+            loss_at: self.ints("loss_at"),
+            labels: self.ints("labels"),
+            loss_weights: self.floats("loss_weights"),
+        }
+    }
+
+    /// Prefixes and targets of the batch.
+    pub fn ranges(&self) -> Ranges {
+        Ranges {
+            prefixes: self.ints("prefixes").as_chunks().0.to_vec(),
+            targets: self.ints("targets").as_chunks().0.to_vec(),
+        }
+    }
+
+    /// The model of the fixture's weights.
+    pub fn model(&self, cfg: &ModelConfig) -> Model {
+        let model = Model::new(cfg, 0).expect("a valid configuration");
+        model
+            .params()
+            .load_safetensors(&self.part("weights."), true)
+            .expect("every weight has its name and shape");
+        model
     }
 
     /// The tensors whose names start with `prefix`, without it, as a file of their own.
@@ -159,6 +201,20 @@ pub fn tiny() -> ModelConfig {
             image_side: 8,
             ..PatchConfig::default()
         },
+        ..ModelConfig::default()
+    }
+}
+
+/// The configuration of the fixtures of whole models.
+pub fn fixture_config() -> ModelConfig {
+    ModelConfig {
+        vocab_size: 23,
+        d_model: 16,
+        n_layers: 2,
+        n_heads: 2,
+        d_ff: 32,
+        max_len: 12,
+        patches: tiny().patches,
         ..ModelConfig::default()
     }
 }

@@ -1,6 +1,8 @@
 //! The built binary in a temporary folder, and a small prepared data set that tests share.
 #![allow(dead_code, reason = "each test file uses its part of the support")]
 
+pub mod pictures;
+
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 """Reading web archives beside fastwarc and warcio: records and payload bytes a second, one interleaved run, one thread each.
 
     python3 -m venv .venv && .venv/bin/pip install fastwarc warcio zstandard
-    cargo build --release -p m6-corpus --example archive_speed
+    cargo build --release -p m6-clean --example archive_speed
     .venv/bin/python bench/archive.py ../shared/data/warc [--megabytes 250] [--rounds 5] [--only gzip,raw]
 
 The sound files of the folder are repeated behind each other up to that many megabytes of raw text, in these forms: `gzip` (one

@@ -5,7 +5,7 @@ Needs Pillow and a font with Chinese characters (Debian: apt install fonts-noto-
 Prints a line of JSON for each kind of ground: recall (written pictures that are found), the share of untouched ones that are taken for written,
 precision of the two taken together, and how much of the written area the boxes cover (median of found share by true share).
 
-    cargo build --release -p m6-corpus --example picture_recipe
+    cargo build --release -p m6-clean --example picture_recipe
     python3 bench/picture_recipe.py --bin target/release/examples/picture_recipe --photos flickr8k-cn/val-00000.tar --titles news/thucnews-titles.jsonl
 """
 

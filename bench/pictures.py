@@ -5,7 +5,7 @@ One thread each, the same pictures, in turns within one run; prints a line of JS
 (PSNR in dB of the decoded pixels, where both have the same size). Needs img2dataset in the Python that runs it:
 
     python3 -m venv venv && venv/bin/pip install img2dataset
-    cargo build --release -p m6-corpus --example prepare_pictures
+    cargo build --release -p m6-clean --example prepare_pictures
     venv/bin/python bench/pictures.py --tar ../shared/data/flickr8k-cn/train-original-size.tar \
         --bin target/release/examples/prepare_pictures
 """

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::archive::{Item, Limits, Reader};
+use m6_clean::archive::{Item, Limits, Reader};
 
 mod hook;
 

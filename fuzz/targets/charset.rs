@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::page::charset;
+use m6_clean::page::charset;
 
 /// What headers say.
 const LABELS: [Option<&str>; 6] = [

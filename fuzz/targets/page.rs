@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::page::{self, Options};
+use m6_clean::page::{self, Options};
 
 fuzz_target!(|data: &[u8]| {
     let options = Options::default();

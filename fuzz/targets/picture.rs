@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::pictures::{self, Prepare, Recipe, Rules};
+use m6_clean::pictures::{self, Prepare, Recipe, Rules};
 use m6_image::Limits;
 
 mod hook;

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use m6_corpus::normalize::{Converter, Normalizer, Rules, Script, Tables};
+use m6_clean::normalize::{Converter, Normalizer, Rules, Script, Tables};
 use m6_corpus::sources::wiki;
 
 static CONVERTER: OnceLock<Converter> = OnceLock::new();

@@ -18,6 +18,7 @@
 mod decode;
 mod error;
 mod json;
+mod lines;
 mod options;
 pub mod rhyme;
 mod scan;
@@ -30,5 +31,6 @@ pub mod verse;
 mod vocab;
 
 pub use error::{Error, Result};
+pub use lines::LineForm;
 pub use options::BertOptions;
 pub use tokenizer::{Encoding, Special, Tokenizer};

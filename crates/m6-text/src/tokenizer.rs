@@ -8,6 +8,7 @@ use crate::sinks::{Ids, IdsWithOffsets, WordRule};
 use crate::trie::PieceTrie;
 use crate::vocab::{Vocab, parse_lines};
 use rayon::prelude::*;
+use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,8 +32,8 @@ pub struct Special {
     pub mask: u32,
 }
 
-/// Ids with their tokens and places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Ids with their tokens and places; its JSON has the fields in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Encoding {
     /// Token ids.
     pub ids: Vec<u32>,

@@ -4,7 +4,7 @@
 mod support;
 
 use flate2::write::GzEncoder;
-use m6_corpus::archive::{Compression, Kind, NewRecord, Writer};
+use m6_clean::archive::{Compression, Kind, NewRecord, Writer};
 use m6_store::rng::Key;
 use serde_json::Value;
 use std::io::Write;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::why::tables;
 use crate::Result;
-use crate::dedup::sort::Sorter;
 use crate::table::{Kind, Reader};
+use m6_clean::dedup::sort::Sorter;
 
 /// Bytes held while the records of both builds are sorted.
 const MEMORY: usize = 256 << 20;

@@ -1,6 +1,6 @@
 //! How long a text is in the table of the corpus (paper section 1.1).
 
-use crate::rules::chars::{Class, class};
+use m6_clean::rules::chars::{Class, class};
 
 /// Tokens of a text: a Chinese character is one, so is a mark or a sign, so is a run of other letters or of digits.
 ///

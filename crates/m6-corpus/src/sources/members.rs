@@ -9,7 +9,7 @@ use m6_store::mmap::Mmap;
 
 use super::tar::Tar;
 use super::{input, io};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// Files by name, found in tars (by member name) and folders (by path below them) (ours).
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ pub use members::Members;
 pub use resume::open_at;
 pub use spec::{Kind, Limits, SourceSpec, TextFormat};
 
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// Opens a source: its settings are checked, no record is read yet.
 ///

@@ -12,7 +12,7 @@ use super::lines::Lines;
 use super::spec::SourceSpec;
 use super::tar::Tar;
 use super::{input, io};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// Extensions of pages.
 const EXTENSIONS: [&str; 6] = ["html", "htm", "xhtml", "shtml", "mhtml", "sgml"];

@@ -3,7 +3,7 @@
 use super::doc::{Item, Items, Place};
 use super::spec::{Kind, SourceSpec};
 use super::{json, open, rows, wiki};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// The items of a source from the one at `place` on, as [`open`] gives them.
 ///

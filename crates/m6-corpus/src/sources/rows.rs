@@ -10,7 +10,7 @@ use super::fields::{FieldMap, Selector, leaf};
 use super::members::Members;
 use super::spec::{Limits, SourceSpec, TextFormat};
 use super::{markdown, wiki};
-use crate::error::Result;
+use crate::Result;
 
 /// Keys of a picture object that hold its address, in order of trust.
 const ADDRESS_KEYS: [&str; 5] = ["file", "url", "src", "path", "pic_url"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// A source (ours).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

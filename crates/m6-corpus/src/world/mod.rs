@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use plan::PageKind;
 pub use truth::{TruthImage, TruthRow};
 
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// Name of the file of truth beside the archives.
 pub const TRUTH_NAME: &str = "truth.jsonl";

@@ -11,7 +11,7 @@ use super::plan::{Layout, PageKind, Plan, plan};
 use super::records::Answer;
 use super::script::traditional;
 use super::truth::TruthRow;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// When everything was crawled.
 pub(super) const DATE: &str = "2021-03-01T00:00:00Z";

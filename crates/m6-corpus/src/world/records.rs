@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use m6_store::rng::Stream;
 
 use super::plan::PageKind;
-use crate::archive::{Compression, Kind, NewRecord, Writer};
+use m6_clean::archive::{Compression, Kind, NewRecord, Writer};
 
 /// Media type of a record of what a server sent.
 const HTTP: &str = "application/http; msgtype=response";

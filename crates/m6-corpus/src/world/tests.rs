@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::archive::{Item, Limits, Reader, Record};
+use m6_clean::archive::{Item, Limits, Reader, Record};
 
 fn small() -> Options {
     Options {
@@ -270,8 +270,9 @@ fn extraction_finds_what_was_planted() {
         for row in file.truth.iter().filter(|row| row.keep && is_page(row)) {
             let record = &records[&row.url];
             let http = record.http.as_ref().and_then(|head| head.charset());
-            let options = crate::page::Options::default();
-            let page = crate::page::extract_bytes(&record.payload, http, Some(&row.url), &options);
+            let options = m6_clean::page::Options::default();
+            let page =
+                m6_clean::page::extract_bytes(&record.payload, http, Some(&row.url), &options);
             let page = page.unwrap_or_else(|refusal| panic!("{}: {refusal}", row.url));
             let score = f1(&page.text, &row.text);
             assert!(score > 0.5, "{}: {score}\n{}", row.url, page.text);

@@ -5,8 +5,8 @@ use crate::cli::{Common, TokenizerCodeArgs, TokenizerTrainArgs, TokenizerVerb};
 use crate::config;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
-use m6_text::Tokenizer;
 use m6_text::train::WordPieceTrainer;
+use m6_text::{LineForm, Tokenizer};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -84,14 +84,14 @@ fn encode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
         let line = match reader.next() {
             Ok(line) => line,
             Err(failure) => {
-                write_encoded(&tokenizer, &batch, args.special, terminal);
+                write_encoded(&tokenizer, &batch, args.special, terminal)?;
                 return Err(failure);
             }
         };
         let ended = line.is_none();
         batch.extend(line);
         if batch.len() == BATCH || ended || !reader.more_is_waiting() {
-            write_encoded(&tokenizer, &batch, args.special, terminal);
+            write_encoded(&tokenizer, &batch, args.special, terminal)?;
             batch.clear();
         }
         if ended {
@@ -100,27 +100,18 @@ fn encode(args: &TokenizerCodeArgs, terminal: &Terminal) -> Result<()> {
     }
 }
 
-fn write_encoded(tokenizer: &Tokenizer, texts: &[String], special: bool, terminal: &Terminal) {
-    use rayon::prelude::*;
-    let lines: Vec<String> = texts
-        .par_iter()
-        .map(|text| {
-            if terminal.json() {
-                let encoding = tokenizer.encode_full(text, special);
-                let row = json!({"ids": encoding.ids, "tokens": encoding.tokens, "offsets": encoding.offsets});
-                return format!("{row}\n");
-            }
-            let mut ids = tokenizer.encode(text);
-            if special {
-                let marks = tokenizer.special();
-                ids.insert(0, marks.cls);
-                ids.push(marks.sep);
-            }
-            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-            format!("{}\n", ids.join(" "))
-        })
-        .collect();
-    terminal.data(&lines.concat());
+fn write_encoded(
+    tokenizer: &Tokenizer,
+    texts: &[String],
+    special: bool,
+    terminal: &Terminal,
+) -> Result<()> {
+    let form = match terminal.json() {
+        true => LineForm::Json,
+        false => LineForm::Ids,
+    };
+    terminal.data(&tokenizer.encode_lines(texts, special, form).or_data()?);
+    Ok(())
 }
 
 /// Lines of stdin; with `json` each is a JSON string.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Raw;
 use crate::Result;
-use crate::archive::{Item, Kind, Limits, Place, Reader, Record};
 use crate::build::config::SourceConfig;
 use crate::sources::{self, Caption, CaptionRole, Html, Picture, PictureData, RawDoc};
+use m6_clean::archive::{Item, Kind, Limits, Place, Reader, Record};
 
 /// Links of one WAT record that are looked at.
 const MAX_LINKS: usize = 10_000;
@@ -249,7 +249,7 @@ mod tests {
     fn any_beginning_of_an_archive_tells_the_same_as_the_whole_or_nothing() {
         use std::io::Write;
 
-        use crate::archive::{Compression, NewRecord, Writer};
+        use m6_clean::archive::{Compression, NewRecord, Writer};
         let archive = |compression: Compression| {
             let mut out = Writer::new(Vec::new(), compression);
             for n in 0..5u8 {

@@ -1,7 +1,7 @@
 //! Cleaning of texts, line by line.
 
 use crate::build::config::NormalizeConfig;
-use crate::normalize::{Converter, Normalizer, Rules, Script, Tables};
+use m6_clean::normalize::{Converter, Normalizer, Rules, Script, Tables};
 
 /// The cleaning of a build, set up once.
 pub struct Cleaner(Normalizer);

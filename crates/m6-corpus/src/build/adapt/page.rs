@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::normalize::Cleaner;
 use crate::build::config::SourceConfig;
 use crate::build::docs::{Doc, DocPicture, PictureText, host_of};
-use crate::page::{self, Image, Page};
 use crate::sources::{Html, Picture, PictureData, RawDoc};
+use m6_clean::page::{self, Image, Page};
 
 /// Largest picture address that is kept, in bytes; data addresses are pictures, not addresses.
 const MAX_ADDRESS: usize = 4096;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::build::config::PicturesConfig;
 use crate::fetch::member_names;
-use crate::pictures::{self, Fingerprint, Prepare, WEB_LIMITS};
 use crate::sources::Members;
+use m6_clean::pictures::{self, Fingerprint, Prepare, WEB_LIMITS};
 
 /// Side of the small copies that the report shows of dropped pictures, in pixels.
 const THUMB_SIDE: u32 = 128;

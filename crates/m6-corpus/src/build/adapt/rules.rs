@@ -5,13 +5,13 @@ use std::path::Path;
 
 use crate::build::config::{Config, RulesConfig, SourceConfig};
 use crate::build::docs::Doc;
-use crate::rules::assets::AssetSources;
-use crate::rules::decide::{Calibration, Failure, JudgedText, Rule, Stage};
-use crate::rules::lists::ListSource;
-use crate::rules::signals::{ImageSignals, PairSignals, PartSignals};
-use crate::rules::{self, Judge, Pack, Row, Signals, packs, split};
 use crate::table::Batch;
 use crate::{Error, Result};
+use m6_clean::rules::assets::AssetSources;
+use m6_clean::rules::decide::{Calibration, Failure, JudgedText, Rule, Stage};
+use m6_clean::rules::lists::ListSource;
+use m6_clean::rules::signals::{ImageSignals, PairSignals, PartSignals};
+use m6_clean::rules::{self, Judge, Pack, Row, Signals, packs, split};
 
 /// Name of the pack without rules.
 const NO_PACK: &str = "none";

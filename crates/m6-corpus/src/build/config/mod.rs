@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pictures;
-use crate::rules::lists::ListSource;
+use m6_clean::pictures;
+use m6_clean::rules::lists::ListSource;
 
 pub use source::{Form, Modality, Paths, SourceConfig};
 
@@ -102,7 +102,7 @@ impl Config {
 #[serde(default, deny_unknown_fields)]
 pub struct NormalizeConfig {
     /// Controls, widths, entities, mojibake, repeats, blanks (all on), and M6's whitelist (off; paper section 1.2).
-    pub rules: crate::normalize::rules::Rules,
+    pub rules: m6_clean::normalize::rules::Rules,
     /// OpenCC configuration, such as `t2s` (the default); empty leaves the script as it is.
     pub opencc: String,
 }
@@ -110,7 +110,7 @@ pub struct NormalizeConfig {
 impl Default for NormalizeConfig {
     fn default() -> Self {
         Self {
-            rules: crate::normalize::rules::Rules::default(),
+            rules: m6_clean::normalize::rules::Rules::default(),
             opencc: String::from("t2s"),
         }
     }

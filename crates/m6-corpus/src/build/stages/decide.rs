@@ -9,9 +9,9 @@ use super::super::docs;
 use super::super::work::{KeyHash, Note, Stage};
 use super::signals;
 use crate::Result;
-use crate::rules::Signals;
-use crate::rules::decide::Failure;
 use crate::table::{Cell, Column, Kind, Reader, Writer};
+use m6_clean::rules::Signals;
+use m6_clean::rules::decide::Failure;
 
 /// Deciding over the numbers.
 pub const STAGE: Stage = Stage {

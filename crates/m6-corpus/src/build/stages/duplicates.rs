@@ -12,9 +12,9 @@ use super::super::docs;
 use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::texts::{Texts, TextsWriter};
 use super::{decide, part_name, rows, signals};
-use crate::dedup::{self, Document, Documents};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
+use m6_clean::dedup::{self, Document, Documents};
 
 /// Finding duplicates.
 pub const STAGE: Stage = Stage {

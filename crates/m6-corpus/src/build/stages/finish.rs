@@ -17,9 +17,9 @@ use super::super::work::{KeyHash, Note, Stage, write_json};
 use super::lines::alive_of;
 use super::signals::Trimmed;
 use super::{Sorted, lines, part_hash, part_name, parts, signals};
-use crate::dedup::shingle::{MAX_SHINGLE, strip, windows};
 use crate::table::{Cell, Column, Kind, Writer};
 use crate::{Error, Result};
+use m6_clean::dedup::shingle::{MAX_SHINGLE, strip, windows};
 
 /// Finishing texts.
 pub const STAGE: Stage = Stage {

@@ -7,8 +7,8 @@ use super::super::docs;
 use super::super::work::{KeyHash, Note, Stage};
 use super::{decide, duplicates, part_name, rows, signals};
 use crate::Result;
-use crate::dedup::lines::{Counter, Options, Repeated};
 use crate::table::{Cell, Column, Kind, Writer};
+use m6_clean::dedup::lines::{Counter, Options, Repeated};
 
 /// Finding and taking out repeated lines.
 pub const STAGE: Stage = Stage {

@@ -9,8 +9,8 @@ use super::super::context::{Context, Made};
 use super::super::work::{KeyHash, Note, Stage};
 use super::{part_name, pictures, rows};
 use crate::Result;
-use crate::pictures::{Fingerprint, cluster, keep_best};
 use crate::table::{Cell, Column, Kind, Writer};
+use m6_clean::pictures::{Fingerprint, cluster, keep_best};
 
 /// Comparing pictures.
 pub const STAGE: Stage = Stage {

@@ -10,8 +10,8 @@ use super::super::docs;
 use super::super::work::{KeyHash, Note, Stage};
 use super::{finish, part_name};
 use crate::Result;
-use crate::dedup::sort::Sorter;
 use crate::table::{Cell, Column, Kind, Writer};
+use m6_clean::dedup::sort::Sorter;
 
 /// Drawing what caps keep.
 pub const STAGE: Stage = Stage {

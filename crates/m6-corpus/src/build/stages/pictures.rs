@@ -20,10 +20,10 @@ use super::super::inputs::Hashes;
 use super::super::work::{KeyHash, Note, Stage};
 use super::extract::{BLOBS_NAME, FOUND, FOUND_NAME};
 use super::{Sorted, finish, mix, rows};
-use crate::dedup::sort::{Record, Sorter};
-use crate::pictures::Fingerprint;
 use crate::table::{Batch, Cell, Column, Kind, Reader, Writer};
 use crate::{Error, Result};
+use m6_clean::dedup::sort::{Record, Sorter};
+use m6_clean::pictures::Fingerprint;
 
 /// Where each archived picture lies.
 pub const FOUND_STAGE: Stage = Stage {

@@ -12,8 +12,8 @@ use super::super::docs::DocReader;
 use super::super::work::{KeyHash, Note, Stage};
 use super::Sorted;
 use crate::Result;
-use crate::rules::decide::JudgedText;
 use crate::table::{Cell, Column, Kind, Writer};
+use m6_clean::rules::decide::JudgedText;
 
 /// Trimming and measuring.
 pub const STAGE: Stage = Stage {

@@ -5,7 +5,7 @@ use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use crate::verbs::common::bytes;
 use clap::Args;
-use m6_corpus::dedup::{
+use m6_clean::dedup::{
     Damage, Document, Documents, Fields, JsonLines, Link, Options, Outcome, Place, Row, Stats,
     dedup, substring,
 };

@@ -4,7 +4,7 @@ use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
-use m6_corpus::normalize::{Converter, Normalizer, Rules, Script, Tables};
+use m6_clean::normalize::{Converter, Normalizer, Rules, Script, Tables};
 use rayon::prelude::*;
 use serde_json::json;
 use std::borrow::Cow;

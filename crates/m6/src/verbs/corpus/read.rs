@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use m6_corpus::archive::{Damage, Item, Limits, Place, Reader, Record};
+use m6_clean::archive::{Damage, Item, Limits, Place, Reader, Record};
 use serde_json::json;
 
 use crate::cli::Common;

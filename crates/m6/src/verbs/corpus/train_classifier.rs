@@ -5,7 +5,7 @@ use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
-use m6_corpus::rules::classify::{Config, Example, Metrics, Model, Shape, evaluate, train};
+use m6_clean::rules::classify::{Config, Example, Metrics, Model, Shape, evaluate, train};
 use m6_store::rng::Key;
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
-use m6_corpus::rules::lm::{Config, Model, Score, train};
+use m6_clean::rules::lm::{Config, Model, Score, train};
 use m6_store::rng::Key;
 use rayon::prelude::*;
 use serde_json::{Value, json};

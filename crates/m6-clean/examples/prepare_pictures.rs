@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use m6_corpus::pictures::{Prepare, Rules, WEB_LIMITS, look, prepare};
+use m6_clean::pictures::{Prepare, Rules, WEB_LIMITS, look, prepare};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,9 +1,9 @@
 //! Prints how fast an archive is read, every payload held whole, as JSON.
 //!
-//! `cargo run --release -p m6-corpus --example archive_speed -- FILE [ROUNDS]`
+//! `cargo run --release -p m6-clean --example archive_speed -- FILE [ROUNDS]`
 #![allow(clippy::print_stdout)]
 
-use m6_corpus::archive::{Item, Limits, Reader};
+use m6_clean::archive::{Item, Limits, Reader};
 use std::path::Path;
 use std::time::Instant;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use m6_corpus::pictures::{
+use m6_clean::pictures::{
     Fit, Near, PictureFacts, Prepare, Rules, WEB_LIMITS, cluster, inspect, prepare_picture,
 };
 use m6_image::{Rgb8, crop};

@@ -1,6 +1,6 @@
 //! Prints the speed of the rules on one core in documents and megabytes a second, whole and by part, as JSON.
 //!
-//! `cargo run --release -p m6-corpus --example rules_throughput -- [DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]]`: every tenth document trains the
+//! `cargo run --release -p m6-clean --example rules_throughput -- [DOCS.jsonl FIELD LIST_FOLDER [ROUNDS]]`: every tenth document trains the
 //! language model and the classifier, the others are measured; every `.txt` file of the folder is a word list. Without arguments the pages of
 //! DuReader and the lists under `shared/data` (`M6_SHARED`, or beside the workspace).
 #![allow(clippy::print_stdout)]
@@ -8,10 +8,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use m6_corpus::rules::decide::Calibration;
-use m6_corpus::rules::lists::{Kind, ListSource, Lists};
-use m6_corpus::rules::signals::{PartSignals, Scan, repeats};
-use m6_corpus::rules::{Assets, Judge, Signals, classify, lm, packs, pii};
+use m6_clean::rules::decide::Calibration;
+use m6_clean::rules::lists::{Kind, ListSource, Lists};
+use m6_clean::rules::signals::{PartSignals, Scan, repeats};
+use m6_clean::rules::{Assets, Judge, Signals, classify, lm, packs, pii};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

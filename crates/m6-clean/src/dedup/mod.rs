@@ -17,7 +17,7 @@ mod sets;
 mod share;
 mod source;
 
-pub(crate) mod sort;
+pub mod sort;
 
 pub mod lines;
 pub mod minhash;

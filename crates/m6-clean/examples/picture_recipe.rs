@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use m6_corpus::pictures::{
+use m6_clean::pictures::{
     PictureFacts, Recipe, RecipeFacts, Rules, WEB_LIMITS, facts_of, inspect_recipe,
 };
 use serde_json::{Value, json};

@@ -130,7 +130,7 @@ pub fn probabilities<T: Real>(logits_ne: &[T], e: usize, prototypes: usize) -> (
 fn softmax<T: Real>(x: &mut [T]) -> T {
     let highest = max(x);
     let total = exp_sum(x, highest);
-    x.iter_mut().for_each(|p| *p = *p / total);
+    x.iter_mut().for_each(|p| *p /= total);
     highest + total.ln()
 }
 

@@ -129,8 +129,9 @@ def moe():
             order = torch.argsort(torch.where(kept, flat, e), stable=True)[:int(kept.sum())]
             sizes = torch.bincount(flat[kept], minlength=e).tolist()
             token = order % t
-        parts = x.index_select(0, token).split(sizes)
-        y = torch.cat([F.gelu(part @ w1[i]) @ w2[i] for i, part in enumerate(parts)])
+        # Taken apart at once: indexing one expert after the other makes a gradient of all of them each time.
+        parts = zip(x.index_select(0, token).split(sizes), w1.unbind(0), w2.unbind(0))
+        y = torch.cat([F.gelu(part @ up) @ down for part, up, down in parts])
         y = y * gates.t().reshape(-1).index_select(0, order).unsqueeze(-1)
         return torch.zeros_like(x).index_add(0, token, y)
 

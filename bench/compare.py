@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""m6 beside its peers in one interleaved run: training step, convolution stack, one-token decode, tokenizer.
+"""m6 beside its peers in one interleaved run: training step, convolution stack, one-token decode, layers of experts, tokenizer.
 
     python3 -m venv .venv && .venv/bin/pip install -r bench/requirements.txt
     cargo build --release
@@ -15,13 +15,15 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--rounds", type=int, default=4)
 parser.add_argument("--weights", default="target/bench-weights")
-parser.add_argument("--only", default="train,conv,decode,tokenizer")
+parser.add_argument("--only", default="train,conv,decode,moe,tokenizer")
 parser.add_argument("--poems", help="a JSONL or text file to tokenize")
 parser.add_argument("--vocab", help="vocab.txt for it")
 args = parser.parse_args()
 HERE = os.path.dirname(os.path.abspath(__file__))
-ITERS = {"train": 4, "conv": 6, "decode": 60}
-DROP = {"train": 1, "conv": 1, "decode": 8}
+ITERS = {"train": 4, "conv": 6, "decode": 60, "moe": 6}
+DROP = {"train": 1, "conv": 1, "decode": 8, "moe": 1}
+# Experts and those of a token.
+LAYERS = [(8, 1), (8, 2), (64, 1)]
 TUNED = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1099511627776:glibc.malloc.trim_threshold=1099511627776"
                            ":glibc.malloc.top_pad=268435456"}
 
@@ -34,6 +36,13 @@ def run(command, env=None):
 
 
 def candidates(bench):
+    if bench.startswith("moe"):
+        # The better of the two formulations is the peer.
+        torch = [sys.executable, f"{HERE}/peers/torch_workloads.py"]
+        _, experts, k = bench.split("-")
+        ours = [args.bin, "bench", "moe", "--experts", experts, "--top-k", k, "--weights", args.weights, "--iters", str(ITERS["moe"])]
+        kinds = [(f"pytorch, {kind}", torch + [f"{bench}-{kind}", args.weights, str(ITERS["moe"])], TUNED) for kind in ("padded", "sorted")]
+        return kinds + [("m6", ours + ["--threads", "2", "--json"], None)]
     torch = [sys.executable, f"{HERE}/peers/torch_workloads.py", bench, args.weights, str(ITERS[bench])]
     ours = [args.bin, "bench", bench, "--weights", args.weights, "--iters", str(ITERS[bench]), "--threads", "2", "--json"]
     return [("pytorch", torch, TUNED), ("m6", ours, None)]
@@ -46,18 +55,19 @@ def interleaved(bench):
         for name, command, env in (order if r % 2 == 0 else order[::-1]):
             row = run(command, env)
             at = table.setdefault(name, {"ms": [], "rss_mb": 0, "loss": row["loss"]})
-            at["ms"] += row["ms"][DROP[bench]:]
+            at["ms"] += row["ms"][DROP[bench.split("-")[0]]:]
             at["rss_mb"] = max(at["rss_mb"], row["rss_mb"])
     return table
 
 
 def show(bench, table):
-    peer = table["pytorch"]
+    peers = [row for name, row in table.items() if name.startswith("pytorch")]
+    peer = min(peers, key=lambda row: statistics.median(row["ms"]))
     for name, row in table.items():
         median, best = statistics.median(row["ms"]), min(row["ms"])
         row.update(median_ms=median, best_ms=best, ratio=median / statistics.median(peer["ms"]),
                    best_ratio=best / min(peer["ms"]), memory_ratio=row["rss_mb"] / peer["rss_mb"])
-        print(f"{bench:8} {name:10} median {median:8.1f} ms  best {best:8.1f} ms  n {len(row['ms']):3}  ratio {row['ratio']:.2f} "
+        print(f"{bench:8} {name:15} median {median:8.1f} ms  best {best:8.1f} ms  n {len(row['ms']):3}  ratio {row['ratio']:.2f} "
               f"(best {row['best_ratio']:.2f})  peak {row['rss_mb']:6.0f} MB ({row['memory_ratio']:.2f})  loss {row['loss'][:3]}", flush=True)
 
 
@@ -85,10 +95,11 @@ def tokenizer():
     return rates
 
 
-if not os.path.exists(f"{args.weights}/conv.safetensors"):
+if not os.path.exists(f"{args.weights}/moe64.safetensors"):
     subprocess.run([sys.executable, f"{HERE}/peers/make_weights.py", args.weights], check=True)
 result = {}
-for bench in args.only.split(","):
+wanted = [f"moe-{e}-{k}" for e, k in LAYERS] if "moe" in args.only.split(",") else []
+for bench in [name for name in args.only.split(",") if name != "moe"] + wanted:
     if bench == "tokenizer":
         if args.poems and args.vocab:
             result[bench] = tokenizer()

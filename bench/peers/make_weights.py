@@ -1,4 +1,4 @@
-"""Weights and inputs of the fixed workloads, the same for every candidate: make_weights.py FOLDER writes lm.safetensors and conv.safetensors."""
+"""Weights and inputs of the fixed workloads, the same for every candidate: make_weights.py FOLDER writes lm, moe8, moe64 and conv.safetensors."""
 import os, sys
 import numpy as np
 from safetensors.numpy import save_file
@@ -21,7 +21,8 @@ for i in range(L):
               f"l{i}.fc1.w": n(F, D), f"l{i}.fc1.b": n(F), f"l{i}.fc2.w": n(D, F), f"l{i}.fc2.b": n(D)})
 save_file(w, OUT + "/lm.safetensors")
 T, E = 2048, 8
-moe = {"x": n(T, D, std=1.0), "wg": n(D, E), "w1": n(E, D, F), "w2": n(E, F, D)}  # keeps the random stream; used by a later workload
+moe = {"x": n(T, D, std=1.0), "wg": n(D, E).T, "w1": n(E, D, F).transpose(0, 2, 1), "w2": n(E, F, D).transpose(0, 2, 1)}
+save_file({name: np.ascontiguousarray(value) for name, value in moe.items()}, OUT + "/moe8.safetensors")
 del moe
 CONVS = [("in", 3, 64, 3), ("r1.c1", 64, 64, 3), ("r1.c2", 64, 64, 3), ("d1", 64, 64, 3), ("r2.c1", 64, 128, 3),
          ("r2.c2", 128, 128, 3), ("r2.s", 64, 128, 1), ("d2", 128, 128, 3), ("r3.c1", 128, 128, 3), ("r3.c2", 128, 128, 3),
@@ -36,3 +37,6 @@ for name, ch in [("r1.n1", 64), ("r1.n2", 64), ("r2.n1", 64), ("r2.n2", 128), ("
     c[name + ".w"] = 1 + n(ch)
     c[name + ".b"] = n(ch)
 save_file(c, OUT + "/conv.safetensors")
+# After everything else, so that the other files stay as they were.
+E = 64
+save_file({"x": n(T, D, std=1.0), "wg": n(E, D), "w1": n(E, F, D), "w2": n(E, D, F)}, OUT + "/moe64.safetensors")

@@ -1,4 +1,5 @@
-"""The fixed workloads in PyTorch eager with SDPA: torch_workloads.py train|decode|conv FOLDER ITERS. Prints one JSON object."""
+"""The fixed workloads in PyTorch eager with SDPA: torch_workloads.py train|decode|conv|moe-E-K-padded|moe-E-K-sorted FOLDER ITERS, where
+E is the number of experts and K those of a token. Prints one JSON object."""
 import json, sys, time
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,64 @@ def conv():
     return step
 
 
+def moe():
+    """A layer of experts: router, top-k, drops at 1.25 times an even share, experts, gates; 2048 tokens, d 512, f 2048. Two formulations:
+    `padded` gives every expert as many rows as it has room for and multiplies all experts in one batched product; `sorted` multiplies the
+    rows of one expert after the other, without empty places."""
+    _, n_experts, k, kind = WHICH.split("-")
+    e, k = int(n_experts), int(k)
+    w = load_file(f"{FOLDER}/moe{e}.safetensors")
+    # In the order that the products of PyTorch like best.
+    w = {"x": w["x"], "wg": w["wg"].t().contiguous(), "w1": w["w1"].transpose(1, 2).contiguous(), "w2": w["w2"].transpose(1, 2).contiguous()}
+    for p in w.values():
+        p.requires_grad_()
+    x, wg, w1, w2 = w.values()
+    t = x.shape[0]
+    c = -(-5 * t * k // (4 * e))
+
+    def dispatch(chosen):
+        """Of each choice, first ones before second ones: its expert, its place there, and whether there is room."""
+        flat = chosen.t().reshape(-1)
+        one_hot = F.one_hot(flat, e)
+        place = (one_hot.cumsum(0) * one_hot).sum(-1) - 1
+        return flat, place, place < c
+
+    def padded(gates, chosen):
+        with torch.no_grad():
+            flat, place, kept = dispatch(chosen)
+            slot = torch.where(kept, flat * c + place, e * c)
+            token = torch.full((e * c + 1,), t, dtype=torch.long)
+            token[slot] = torch.arange(t).repeat(k)
+            token = token[:-1]
+        rows = torch.cat([x, torch.zeros(1, x.shape[1])]).index_select(0, token).view(e, c, -1)
+        y = torch.bmm(F.gelu(torch.bmm(rows, w1)), w2).view(e * c, -1)
+        y = torch.cat([y, torch.zeros(1, x.shape[1])]).index_select(0, slot).view(k, t, -1)
+        return (y * gates.t().unsqueeze(-1)).sum(0)
+
+    def sorted_rows(gates, chosen):
+        with torch.no_grad():
+            flat, _, kept = dispatch(chosen)
+            order = torch.argsort(torch.where(kept, flat, e), stable=True)[:int(kept.sum())]
+            sizes = torch.bincount(flat[kept], minlength=e).tolist()
+            token = order % t
+        # Taken apart at once: indexing one expert after the other makes a gradient of all of them each time.
+        parts = zip(x.index_select(0, token).split(sizes), w1.unbind(0), w2.unbind(0))
+        y = torch.cat([F.gelu(part @ up) @ down for part, up, down in parts])
+        y = y * gates.t().reshape(-1).index_select(0, order).unsqueeze(-1)
+        return torch.zeros_like(x).index_add(0, token, y)
+
+    run = {"padded": padded, "sorted": sorted_rows}[kind]
+
+    def step():
+        gates, chosen = torch.softmax(x @ wg, -1).topk(k, -1)
+        loss = (run(gates, chosen) ** 2).mean()
+        for p in w.values():
+            p.grad = None
+        loss.backward()
+        return loss.item()
+    return step
+
+
 def timed(step):
     ms, losses = [], []
     for _ in range(ITERS):
@@ -114,5 +173,5 @@ def decode():
     return ms, [float(sum(out))]
 
 
-ms, losses = decode() if WHICH == "decode" else timed({"train": train, "conv": conv}[WHICH]())
+ms, losses = decode() if WHICH == "decode" else timed({"train": train, "conv": conv, "moe": moe}[WHICH.split("-")[0]]())
 print(json.dumps({"bench": WHICH, "ms": ms, "loss": losses, "rss_mb": round(peak_mb()), "torch": torch.__version__}))

@@ -1,11 +1,14 @@
 //! What a model is: sizes, patch network, experts. Pure data; nothing here allocates a tensor.
 
 mod codes;
+mod experts;
 mod heads;
 mod lora;
 mod patches;
 
 pub use codes::CodesConfig;
+pub(crate) use experts::Room;
+pub use experts::{ExpertsConfig, RenormalizeGates, SecondPolicy};
 pub use heads::HeadsConfig;
 pub use lora::{AdapterSite, LoraConfig};
 pub use patches::{PatchConfig, PatchKind, PatchScope};
@@ -67,88 +70,6 @@ impl Default for ModelConfig {
             codes: CodesConfig::default(),
             heads: HeadsConfig::default(),
             lora: LoraConfig::default(),
-        }
-    }
-}
-
-/// Mixture-of-experts layout (paper section 2.5); the layers themselves come in a later release.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ExpertsConfig {
-    /// Experts per expert layer; 1 (default) is a dense model.
-    pub n_experts: usize,
-    /// Experts a token goes to inside each prototype. Default 1.
-    pub top_k: usize,
-    /// Groups of experts that route on their own and whose outputs are summed (M6-T). Default 1.
-    pub prototypes: usize,
-    /// Room of an expert relative to an even share of the tokens, in training. Default 1.25.
-    pub capacity_factor: f64,
-    /// The same in evaluation and generation. Default 2.0.
-    pub capacity_factor_eval: f64,
-    /// Every n-th block has experts in place of its feed-forward layer. Default 2 (gives the paper's 100 B).
-    pub moe_every: usize,
-    /// Weight of the load-balancing loss; 0 switches it off. Default 0.01.
-    pub aux_loss_weight: f64,
-    /// Weight of the router's z loss; 0 (default) switches it off.
-    pub z_loss_weight: f64,
-}
-
-impl Default for ExpertsConfig {
-    fn default() -> Self {
-        Self {
-            n_experts: 1,
-            top_k: 1,
-            prototypes: 1,
-            capacity_factor: 1.25,
-            capacity_factor_eval: 2.0,
-            moe_every: 2,
-            aux_loss_weight: 0.01,
-            z_loss_weight: 0.0,
-        }
-    }
-}
-
-impl ExpertsConfig {
-    /// Whether block `layer` (from 0) has experts in place of its feed-forward layer.
-    pub fn is_expert_layer(&self, layer: usize) -> bool {
-        self.n_experts > 1 && self.moe_every > 0 && (layer + 1).is_multiple_of(self.moe_every)
-    }
-
-    fn problems(&self, out: &mut Vec<String>) {
-        if self.n_experts == 0 || self.top_k == 0 || self.prototypes == 0 || self.moe_every == 0 {
-            out.push(format!(
-                "experts: n_experts {}, top_k {}, prototypes {} and moe_every {} must all be 1 or more",
-                self.n_experts, self.top_k, self.prototypes, self.moe_every
-            ));
-            return;
-        }
-        if !self.n_experts.is_multiple_of(self.prototypes) {
-            out.push(format!(
-                "experts.n_experts = {} cannot be split into experts.prototypes = {} equal groups",
-                self.n_experts, self.prototypes
-            ));
-        } else if self.top_k > self.n_experts / self.prototypes {
-            out.push(format!(
-                "experts.top_k = {} is more than the {} experts of a group",
-                self.top_k,
-                self.n_experts / self.prototypes
-            ));
-        }
-        for (name, x) in [
-            ("capacity_factor", self.capacity_factor),
-            ("capacity_factor_eval", self.capacity_factor_eval),
-        ] {
-            if !(x.is_finite() && x > 0.0) {
-                out.push(format!("experts.{name} = {x} must be a number above 0"));
-            }
-        }
-        for (name, x) in [
-            ("aux_loss_weight", self.aux_loss_weight),
-            ("z_loss_weight", self.z_loss_weight),
-        ] {
-            if !(x.is_finite() && x >= 0.0) {
-                out.push(format!("experts.{name} = {x} must be 0 or more"));
-            }
         }
     }
 }

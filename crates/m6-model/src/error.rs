@@ -6,12 +6,6 @@ pub enum Error {
     /// The configuration cannot be built; every problem is listed.
     #[error("the model configuration has {} problem(s): {}", .0.len(), .0.join("; "))]
     Config(Vec<String>),
-    /// The configuration asks for experts.
-    #[error(
-        "experts.n_experts = {0}, but experts come in a later release: this version trains dense models only; \
-         set experts.n_experts = 1 (counting parameters and planning work for experts already)"
-    )]
-    Experts(usize),
     /// An input does not fit the model or contradicts itself.
     #[error("model input: {0}")]
     Input(String),

@@ -170,7 +170,7 @@ impl Flat {
         };
         let options = ForwardOptions::default();
         let keep = self.ends.as_slice().into();
-        let x_kd = model.run_blocks(&input, &options, Some(keep), |_| ())?;
+        let (x_kd, _) = model.run_blocks(&input, &options, Some(keep), |_| ())?;
         Ok(model.norm.forward(&x_kd)?)
     }
 }

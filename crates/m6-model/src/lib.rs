@@ -10,6 +10,7 @@ pub mod clip;
 pub mod config;
 pub mod count;
 mod error;
+mod experts;
 pub mod features;
 pub mod flops;
 mod frozen;
@@ -28,10 +29,11 @@ pub mod vqgan;
 pub use clip::{ChineseClip, ClipFiles};
 pub use config::{
     AdapterSite, CodesConfig, ExpertsConfig, HeadsConfig, LoraConfig, ModelConfig, PatchConfig,
-    PatchKind, PatchScope,
+    PatchKind, PatchScope, RenormalizeGates, SecondPolicy,
 };
 pub use count::{Counts, count};
 pub use error::{Error, Result};
+pub use experts::ExpertLoad;
 pub use generate::{
     DrawMethod, DrawOptions, DrawPrompt, Drawn, GenerateOptions, Generated, Prompt, draw, generate,
     generate_with, rules, score_target, score_targets,

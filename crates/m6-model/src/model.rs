@@ -1,7 +1,8 @@
 //! The whole model: parameters, forward pass, loss.
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Room};
 use crate::error::{Error, Result};
+use crate::experts::{ExpertLoad, Routes};
 use crate::heads::{Heads, Kinds};
 use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
@@ -27,15 +28,31 @@ pub struct ForwardOptions {
     pub label_smoothing: f32,
     /// Keep only the input of each block and run it again in the backward pass: less memory, bit-equal results.
     pub checkpoint: bool,
+    /// Whether experts have the room of `capacity_factor_eval` outside training, as a held-out loss beside a training loss wants.
+    /// Without it no token is dropped there, so that a result does not depend on what else is in the batch.
+    pub eval_capacity: bool,
+}
+
+impl ForwardOptions {
+    fn room(&self) -> Room {
+        match (self.train, self.eval_capacity) {
+            (true, _) => Room::Train,
+            (false, true) => Room::Eval,
+            (false, false) => Room::Unlimited,
+        }
+    }
 }
 
 /// What a forward pass with a loss gives.
 #[derive(Debug)]
 pub struct Output {
-    /// Weighted loss, a scalar with its tape.
+    /// Weighted loss, a scalar with its tape. In training the weighted losses of routers are part of it, times the sum of the loss
+    /// weights: over the micro-batches of a batch, whose weights add up to 1, they make a mean.
     pub loss: Tensor,
     /// Negative log likelihood of every label in nats, without smoothing.
     pub nll: Vec<f32>,
+    /// How the tokens went to experts, one entry a layer that has some.
+    pub experts: Vec<ExpertLoad>,
 }
 
 /// The unified transformer with its patch network (paper section 2).
@@ -55,14 +72,11 @@ impl Model {
     /// `1 / sqrt(2 n_layers)`, each keyed by seed and name (so that a wider vocabulary leaves the blocks as they are).
     ///
     /// # Errors
-    /// [`Error::Config`] with every problem of `cfg`; [`Error::Experts`] when it asks for experts.
+    /// [`Error::Config`] with every problem of `cfg`.
     pub fn new(cfg: &ModelConfig, seed: u64) -> Result<Self> {
         let problems = cfg.validate();
         if !problems.is_empty() {
             return Err(Error::Config(problems));
-        }
-        if cfg.experts.n_experts > 1 {
-            return Err(Error::Experts(cfg.experts.n_experts));
         }
         Ok(Self::assemble(cfg, params::build(cfg, seed)?)?)
     }
@@ -119,7 +133,8 @@ impl Model {
                 Part::FeedForward,
                 Part::Experts,
             ];
-            part.contains(&spec.part) && spec.shape.len() >= 2
+            // Biases of experts are stacked too, and no matrices.
+            part.contains(&spec.part) && spec.shape.len() >= 2 && spec.decay
         };
         let all = specs(&self.cfg).into_iter().filter(hidden);
         all.map(|spec| spec.name).collect()
@@ -131,8 +146,31 @@ impl Model {
     /// [`Error::Input`] when the arrays contradict each other or the model, or when there are no labels.
     pub fn forward(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Output> {
         let weights = input.loss_weights(&self.cfg)?;
-        let x_md = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
+        let (x_md, routes) = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
         let x_md = self.norm.forward(&x_md)?;
+        let share: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+        let (loss, nll) = self.heads_loss(&x_md, input, weights, options)?;
+        let loss = match routes.loss {
+            None => loss,
+            Some(own) => {
+                (loss + (own * share).map_err(m6_nn::Error::from)?).map_err(m6_nn::Error::from)?
+            }
+        };
+        Ok(Output {
+            loss,
+            nll,
+            experts: routes.loads,
+        })
+    }
+
+    /// Loss of the labels by the rows `[m, d]` that have one, each told by its head.
+    fn heads_loss(
+        &self,
+        x_md: &Tensor,
+        input: &ModelInput<'_>,
+        weights: Vec<f32>,
+        options: &ForwardOptions,
+    ) -> Result<(Tensor, Vec<f32>)> {
         let smoothing = options.label_smoothing;
         let kinds = Kinds::new(input);
         let tables = self.embedding.codes.as_ref();
@@ -150,8 +188,9 @@ impl Model {
         }
         if words.len() == labels.len() {
             let (labels, weights) = (labels.into(), weights.into());
-            let (loss, nll) = ops::head_ce(&x_md, &self.head, None, labels, weights, smoothing)?;
-            return Ok(Output { loss, nll });
+            return Ok(ops::head_ce(
+                x_md, &self.head, None, labels, weights, smoothing,
+            )?);
         }
         // Each head tells its own rows; the losses of all come back in the order of the labels.
         let mut sum = HeadSum {
@@ -169,19 +208,19 @@ impl Model {
             };
             let labels: Arc<[u32]> = rows.iter().map(|&i| labels[i]).collect();
             let shares: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
-            let x = ops::select_rows(&x_md, row_ids(rows))?;
+            let x = ops::select_rows(x_md, row_ids(rows))?;
             sum.add(
                 rows,
                 ops::head_ce(&x, head, None, labels, shares, smoothing)?,
             )?;
         }
-        if let Some(part) = self.heads.contrast(&x_md, &kinds.pairs, input, &weights)? {
+        if let Some(part) = self.heads.contrast(x_md, &kinds.pairs, input, &weights)? {
             let rows = [kinds.pairs.pictures, kinds.pairs.texts].concat();
             sum.add(&rows, part)?;
         }
         let loss = sum.loss;
         let loss = loss.ok_or_else(|| Error::Input("there are no labels".into()))?;
-        Ok(Output { loss, nll: sum.nll })
+        Ok((loss, sum.nll))
     }
 
     /// Vectors after the last norm, `[n, d]`, at every flat position.
@@ -189,7 +228,8 @@ impl Model {
     /// # Errors
     /// [`Error::Input`] when the arrays contradict each other or the model; the loss arrays are not looked at.
     pub fn hidden(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
-        Ok(self.norm.forward(&self.stream(input, options)?)?)
+        let (x_nd, _) = self.run_blocks(input, options, None, |_| ())?;
+        Ok(self.norm.forward(&x_nd)?)
     }
 
     /// Logits of the next word, `[n, v]`, at every flat position, in a joint vocabulary those of the codes behind them; large, so for
@@ -235,10 +275,6 @@ impl Model {
         Ok(outputs)
     }
 
-    fn stream(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
-        self.run_blocks(input, options, None, |_| ())
-    }
-
     /// Runs every block; the last one keeps only the given rows, when there are some to leave out.
     pub(crate) fn run_blocks(
         &self,
@@ -246,7 +282,7 @@ impl Model {
         options: &ForwardOptions,
         keep: Option<Arc<[u32]>>,
         mut after_block: impl FnMut(&Tensor),
-    ) -> Result<Tensor> {
+    ) -> Result<(Tensor, Routes)> {
         let layout = input.layout(&self.cfg)?;
         let dropout = Dropout {
             p: if options.train { self.cfg.dropout } else { 0.0 },
@@ -264,16 +300,21 @@ impl Model {
         let noise = Noise {
             dropout,
             path: path.map(Arc::new),
+            room: options.room(),
+            train: options.train,
         };
+        let mut routes = Routes::default();
         for (i, block) in self.blocks.iter().enumerate() {
             let keep = keep.as_ref().filter(|_| i + 1 == self.blocks.len());
-            x_nd = match options.checkpoint {
+            let (stream, loss, load) = match options.checkpoint {
                 true => block.forward_checkpointed(&x_nd, &layout.spans, keep, &noise)?,
                 false => block.forward(&x_nd, &layout.spans, keep, &noise)?,
             };
+            x_nd = stream;
+            routes.add(loss, load)?;
             after_block(&x_nd);
         }
-        Ok(x_nd)
+        Ok((x_nd, routes))
     }
 }
 

@@ -340,20 +340,23 @@ fn block_specs(cfg: &ModelConfig, layer: usize, list: &mut List) {
             Init::Normal(STD),
             true,
         );
-        list.add(
-            Part::Experts,
-            format!("{at}.moe.up.weight"),
-            &[e, f, d],
-            Init::Normal(STD),
-            true,
-        );
-        list.add(
-            Part::Experts,
-            format!("{at}.moe.down.weight"),
-            &[e, d, f],
-            Init::Normal(residual_std),
-            true,
-        );
+        for (name, n_out, n_in, std) in [("up", f, d, STD), ("down", d, f, residual_std)] {
+            let at = format!("{at}.moe.{name}");
+            list.add(
+                Part::Experts,
+                format!("{at}.weight"),
+                &[e, n_out, n_in],
+                Init::Normal(std),
+                true,
+            );
+            list.add(
+                Part::Experts,
+                format!("{at}.bias"),
+                &[e, n_out],
+                Init::Constant(0.0),
+                false,
+            );
+        }
     } else {
         list.linear(Part::FeedForward, &format!("{at}.ffn.up"), f, d, STD);
         list.linear(

@@ -3,14 +3,15 @@
 //! Shape suffixes: n flat tokens of all samples, d model, f feed-forward, v vocabulary, m rows with a loss, p patches.
 //! Blocks are pre-norm with exact GELU (the paper leaves both open; as the team's baselines).
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Room};
+use crate::experts::{ExpertLoad, FeedForward, Route};
 use crate::input::Layout;
 use crate::params::{Linear, Lookup, Norm};
 use m6_nn::ops::{self, Act};
 use m6_nn::spans::Spans;
 use m6_nn::{Param, Result, Tensor};
 use m6_store::rng::mix64;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Dropout of one forward pass; probability 0 outside training.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +79,28 @@ impl DropPath {
     }
 }
 
-/// What is random in the blocks of one forward pass.
+/// What is random in the blocks of one forward pass, and the room that experts have in it.
 #[derive(Clone)]
 pub(crate) struct Noise {
     pub dropout: Dropout,
     pub path: Option<Arc<DropPath>>,
+    pub room: Room,
+    /// Whether experts draw and have losses.
+    pub train: bool,
 }
+
+impl Noise {
+    /// How the experts of block `layer` route. Sites of a block: 0 and 1 are those of dropout, 2 and 3 those of stochastic depth.
+    fn route(&self, layer: usize) -> Route {
+        Route {
+            room: self.room,
+            key: self.train.then(|| self.dropout.site(layer + 1, 4)),
+        }
+    }
+}
+
+/// What a block gives: the stream, and of experts the weighted loss and the load.
+pub(crate) type BlockOutput = (Tensor, Option<Tensor>, Option<ExpertLoad>);
 
 /// Token, text position, patch position and segment tables.
 pub(crate) struct Embedding {
@@ -194,8 +211,7 @@ pub(crate) struct Block {
     pub qkv: Linear,
     pub out: Linear,
     pub ln2: Norm,
-    pub up: Linear,
-    pub down: Linear,
+    pub ffn: FeedForward,
 }
 
 impl Block {
@@ -208,8 +224,7 @@ impl Block {
             qkv: params.linear(&at("attn.qkv"))?,
             out: params.linear(&at("attn.out"))?,
             ln2: params.norm(&at("ln2"))?,
-            up: params.linear(&at("ffn.up"))?,
-            down: params.linear(&at("ffn.down"))?,
+            ffn: FeedForward::new(cfg, layer, params)?,
         })
     }
 
@@ -223,7 +238,7 @@ impl Block {
         spans: &Arc<Spans>,
         keep: Option<&Arc<[u32]>>,
         noise: &Noise,
-    ) -> Result<Tensor> {
+    ) -> Result<BlockOutput> {
         let qkv_n3d = self.qkv.forward(&self.ln1.forward(x_nd)?, Act::None)?;
         let a_nd = ops::attention(&qkv_n3d, self.n_heads, spans)?;
         let (x_nd, a_nd) = match keep {
@@ -235,9 +250,9 @@ impl Block {
         };
         let a_nd = self.out.forward(&a_nd, Act::None)?;
         let x_nd = self.residual(&x_nd, &a_nd, keep, noise, 0)?;
-        let h_nf = self.up.forward(&self.ln2.forward(&x_nd)?, Act::Gelu)?;
-        let h_nd = self.down.forward(&h_nf, Act::None)?;
-        self.residual(&x_nd, &h_nd, keep, noise, 1)
+        let route = noise.route(self.layer);
+        let (h_nd, loss, load) = self.ffn.forward(&self.ln2.forward(&x_nd)?, route)?;
+        Ok((self.residual(&x_nd, &h_nd, keep, noise, 1)?, loss, load))
     }
 
     fn residual(
@@ -272,10 +287,30 @@ impl Block {
         spans: &Arc<Spans>,
         keep: Option<&Arc<[u32]>>,
         noise: &Noise,
-    ) -> Result<Tensor> {
+    ) -> Result<BlockOutput> {
         let (block, spans, keep) = (self.clone(), spans.clone(), keep.cloned());
         let noise = noise.clone();
-        let run = move |x: &Tensor| block.forward(x, &spans, keep.as_ref(), &noise);
-        ops::checkpoint(x_nd, Box::new(run))
+        let (n, d) = x_nd.dims2()?;
+        let n = keep.as_ref().map_or(n, |rows| rows.len());
+        let has_loss = noise.train && self.ffn.has_loss();
+        // The load of the first run; the second one, in the backward pass, finds the same.
+        let load: Arc<Mutex<Option<ExpertLoad>>> = Arc::default();
+        let seen = load.clone();
+        let run = move |x: &Tensor| {
+            let (y, loss, load) = block.forward(x, &spans, keep.as_ref(), &noise)?;
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = load;
+            match loss {
+                // A checkpoint has one result.
+                Some(loss) => ops::pack(&y, &loss),
+                None => Ok(y),
+            }
+        };
+        let y = ops::checkpoint(x_nd, Box::new(run))?;
+        let load = load.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !has_loss {
+            return Ok((y, None, load));
+        }
+        let (y_nd, loss) = ops::unpack(&y, &[n, d])?;
+        Ok((y_nd, Some(loss), load))
     }
 }

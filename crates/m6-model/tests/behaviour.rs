@@ -4,8 +4,7 @@ mod common;
 
 use common::{Arrays, Sample, model, numbers, pack, picture, relative_error, samples, tiny};
 use m6_model::{
-    Error, ExpertsConfig, ForwardOptions, Model, ModelConfig, ModelInput, PatchConfig, PatchKind,
-    PatchScope, count,
+    ForwardOptions, Model, ModelConfig, ModelInput, PatchConfig, PatchKind, PatchScope, count,
 };
 use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_nn::tolerance;
@@ -88,20 +87,7 @@ fn weights_are_keyed_by_seed_and_name() {
 }
 
 #[test]
-fn experts_and_bad_configurations_are_refused() {
-    let experts = ExpertsConfig {
-        n_experts: 4,
-        ..ExpertsConfig::default()
-    };
-    let error = Model::new(&ModelConfig { experts, ..tiny() }, 0)
-        .err()
-        .expect("refused");
-    assert!(
-        matches!(error, Error::Experts(4))
-            && error
-                .to_string()
-                .contains("experts come in a later release")
-    );
+fn bad_configurations_are_refused() {
     let error = Model::new(
         &ModelConfig {
             n_heads: 5,

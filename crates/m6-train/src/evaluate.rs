@@ -61,6 +61,7 @@ pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, Ta
         drop_path: 0.0,
         label_smoothing: 0.0,
         checkpoint: false,
+        eval_capacity: true,
     };
     for batch in held_out
         .batches

@@ -12,6 +12,7 @@ mod ema;
 mod error;
 mod evaluate;
 mod evaluation;
+mod experts;
 mod export;
 mod init;
 mod load;
@@ -31,6 +32,7 @@ pub use config::{BestBy, TrainConfig};
 pub use ema::Ema;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{HeldOut, TaskLoss, evaluate};
+pub use experts::ExpertReport;
 pub use export::export_model;
 pub use load::{
     Adapters, LoadedModel, load_clip, load_model, load_with, saved_config, tokenizer_file,

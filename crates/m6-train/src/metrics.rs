@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: one object a step, cut back on resume to the steps that the checkpoint has seen.
 
 use crate::error::Result;
+use crate::experts::ExpertReport;
 use m6_store::atomic::AppendLog;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub struct StepReport {
     pub eval: BTreeMap<String, f64>,
     /// What the best checkpoint is chosen by, on the steps that evaluate for it; higher is better.
     pub score: Option<f64>,
+    /// How evenly tokens went to experts, for a model that has some; the loads on the steps that log.
+    pub experts: Option<ExpertReport>,
 }
 
 impl StepReport {
@@ -51,6 +54,7 @@ impl StepReport {
         );
         out.push(("lr".to_string(), self.lr));
         out.push(("grad_norm".to_string(), self.grad_norm));
+        out.extend(self.experts.iter().flat_map(ExpertReport::scalars));
         out.push(("tokens_per_s".to_string(), self.tokens_per_s));
         out.push(("seconds".to_string(), self.seconds));
         out.extend(
@@ -74,6 +78,9 @@ impl StepReport {
                 }
             }
             object.insert(name, json!(value));
+        }
+        for (layer, load) in self.experts.iter().flat_map(|experts| &experts.load) {
+            object.insert(format!("moe/load/{layer}"), json!(load));
         }
         Value::Object(object).to_string()
     }
@@ -159,6 +166,26 @@ mod tests {
             ]
         );
         assert_eq!(value["loss/a"], 1.5);
+    }
+
+    #[test]
+    fn a_line_of_a_model_with_experts_tells_their_loads() {
+        let experts = ExpertReport {
+            dropped: 0.25,
+            load: vec![(1, vec![3, 5])],
+            ..ExpertReport::default()
+        };
+        let with = StepReport {
+            experts: Some(experts),
+            ..report(3)
+        };
+        let value: Value = serde_json::from_str(&with.to_line()).unwrap();
+        assert_eq!(value["moe/dropped"], 0.25);
+        for name in ["moe/load_cv", "moe/aux_loss", "moe/z_loss"] {
+            assert_eq!(value[name], 0.0, "{name}");
+        }
+        assert_eq!(value["moe/load/1"], json!([3, 5]));
+        assert!(!report(3).to_line().contains("moe/"));
     }
 
     #[test]

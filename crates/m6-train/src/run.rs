@@ -271,6 +271,13 @@ impl<'a> Run<'a> {
 
     fn report(&mut self, outcome: &StepOutcome) -> StepReport {
         self.state.seconds = self.started_at.1 + self.started.elapsed().as_secs_f64();
+        let mut experts = outcome.experts.clone();
+        if let Some(experts) = &mut experts
+            && !self.due(self.spec.train_cfg.log_every)
+        {
+            // A thousand experts are a thousand numbers a layer.
+            experts.load.clear();
+        }
         StepReport {
             step: self.state.step,
             steps: self.spec.train_cfg.steps,
@@ -287,6 +294,7 @@ impl<'a> Run<'a> {
             seconds: self.state.seconds,
             eval: BTreeMap::new(),
             score: None,
+            experts,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::config::{OptimizerKind, TrainConfig};
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
+use crate::experts::{ExpertReport, ExpertSums};
 use crate::schedule::Schedule;
 use crate::spike::SpikeGuard;
 use m6_data::Batch;
@@ -43,6 +44,8 @@ pub struct StepOutcome {
     pub n_tokens: u64,
     /// True when the update was skipped for its gradient norm.
     pub skipped: bool,
+    /// How evenly tokens went to experts; `None` for a model without.
+    pub experts: Option<ExpertReport>,
 }
 
 impl Trainer {
@@ -167,6 +170,7 @@ impl Trainer {
                 .map(|batch| batch.tokens.len() as u64)
                 .sum(),
             skipped,
+            experts: sums.experts.report(),
         })
     }
 
@@ -185,11 +189,14 @@ impl Trainer {
             drop_path: self.config.drop_path,
             label_smoothing: self.config.label_smoothing,
             checkpoint: self.config.activation_checkpointing,
+            eval_capacity: false,
         };
         let output = self
             .model
             .forward(&model_input(batch, &weights), &options)?;
         sums.add(&batch.tasks, &output.nll);
+        let share = batch.labels.len() as f64 / n_labels as f64;
+        sums.experts.add(&output.experts, share);
         let loss: f32 = output.loss.to_scalar().map_err(m6_nn::Error::from)?;
         if !loss.is_finite() || sums.first_bad.is_some() {
             return Ok(false);
@@ -267,6 +274,7 @@ pub(crate) fn clip_factor(norm: f64, limit: f64) -> f32 {
 pub(crate) struct TaskSums {
     sums: Vec<(f64, u64)>,
     first_bad: Option<u8>,
+    experts: ExpertSums,
 }
 
 impl TaskSums {
@@ -274,6 +282,7 @@ impl TaskSums {
         Self {
             sums: vec![(0.0, 0); n_tasks],
             first_bad: None,
+            experts: ExpertSums::default(),
         }
     }
 

@@ -301,6 +301,17 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
         ..m6_data::CodesConfig::default()
     };
     known["data"]["codes"] = serde_json::to_value(codes).or_usage()?;
+    let experts = m6_model::ExpertsConfig {
+        min_capacity: 1,
+        capacity_multiple: 4,
+        dropless: true,
+        jitter: 0.01,
+        second_policy: m6_model::SecondPolicy::Random,
+        second_threshold: 0.2,
+        renormalize: m6_model::RenormalizeGates::None,
+        ..m6_model::ExpertsConfig::default()
+    };
+    known["model"]["experts"] = serde_json::to_value(experts).or_usage()?;
     known["model"]["heads"] = serde_json::to_value(m6_model::HeadsConfig::default()).or_usage()?;
     known["model"]["lora"] = serde_json::to_value(m6_model::LoraConfig::default()).or_usage()?;
     known["data"]["tasks"]["hard_negatives"] = 0.5.into();

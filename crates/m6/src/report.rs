@@ -77,6 +77,11 @@ impl Report {
         self.body.push_str(&chart(curves));
     }
 
+    /// Rows of squares over time, one row a name: how far each value is from 1, white at 0, blue at 1, red at 2 and above.
+    pub fn heat_map(&mut self, first_step: f64, last_step: f64, rows: &[(String, Vec<f64>)]) {
+        self.body.push_str(&heat_map(first_step, last_step, rows));
+    }
+
     /// Cards of a picture and lines about it; a line is (text, class) with class "", "ok", "no" or "dim".
     pub fn cards(&mut self, cards: &[(Rgb8, Vec<(String, &str)>)]) {
         self.body.push_str("<div class=cards>");
@@ -112,6 +117,14 @@ fn escape(text: &str) -> String {
 
 /// The loss curves of `metrics.jsonl`: `loss` and every `loss/<task>`.
 pub fn loss_curves(metrics: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
+    curves_of(metrics, |key| key == "loss" || key.starts_with("loss/"))
+}
+
+/// The curves of `metrics.jsonl` whose names are wanted, as (step, value).
+pub fn curves_of(
+    metrics: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Vec<(f64, f64)>> {
     let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for row in metrics
         .lines()
@@ -121,8 +134,7 @@ pub fn loss_curves(metrics: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
             continue;
         };
         for (key, value) in fields {
-            if let (true, Some(value)) = (key == "loss" || key.starts_with("loss/"), value.as_f64())
-            {
+            if let (true, Some(value)) = (wanted(key), value.as_f64()) {
                 curves.entry(key.clone()).or_default().push((step, value));
             }
         }
@@ -176,6 +188,113 @@ fn chart(curves: &BTreeMap<String, Vec<(f64, f64)>>) -> String {
     svg
 }
 
+/// A row of a heat map, in units of the picture.
+const HEAT_ROW: usize = 14;
+
+fn heat_map(first_step: f64, last_step: f64, rows: &[(String, Vec<f64>)]) -> String {
+    let (left, width) = (60.0, 900.0);
+    let height = HEAT_ROW * rows.len() + 24;
+    let mut svg =
+        format!("<svg viewBox='0 0 {width} {height}' font-size=11 font-family=system-ui>");
+    for (i, (name, values)) in rows.iter().enumerate() {
+        let (y, cell) = (HEAT_ROW * i, (width - left) / values.len().max(1) as f64);
+        let _ = write!(
+            svg,
+            "<text x={} y={} text-anchor=end fill='#5a6777'>{}</text>",
+            left - 6.0,
+            y + HEAT_ROW - 3,
+            escape(name)
+        );
+        for (j, value) in values.iter().enumerate() {
+            let x = left + cell * j as f64;
+            let _ = write!(
+                svg,
+                "<rect x={x:.1} y={y} width={:.1} height={} fill='{}'><title>{} {value:.2}</title></rect>",
+                cell + 0.2,
+                HEAT_ROW - 1,
+                heat(*value),
+                escape(name)
+            );
+        }
+    }
+    let _ = write!(
+        svg,
+        "<text x={left} y={0} fill='#5a6777'>{first_step:.0}</text><text x={width} y={0} text-anchor=end fill='#5a6777'>{last_step:.0}</text></svg>",
+        height - 8
+    );
+    svg
+}
+
+/// White at 0, blue at 1, red at 2 and above.
+fn heat(value: f64) -> String {
+    let (white, blue, red) = (
+        [255.0, 255.0, 255.0],
+        [22.0, 104.0, 184.0],
+        [179.0, 38.0, 30.0],
+    );
+    let value = if value.is_finite() {
+        value.clamp(0.0, 2.0)
+    } else {
+        2.0
+    };
+    let (from, to, share) = match value <= 1.0 {
+        true => (white, blue, value),
+        false => (blue, red, value - 1.0),
+    };
+    let mix = |i: usize| (from[i] + (to[i] - from[i]) * share).round() as u8;
+    format!("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2))
+}
+
+/// Loads of experts over a run, from the lines of `metrics.jsonl` that have some: of each block the first and last step, and for each
+/// expert (or some neighbours together, where there are more than `most_rows`) its share of the tokens relative to an even one, mean
+/// over at most `most_columns` stretches of the run.
+pub fn expert_loads(
+    metrics: &str,
+    most_rows: usize,
+    most_columns: usize,
+) -> BTreeMap<usize, (f64, f64, Vec<(String, Vec<f64>)>)> {
+    let mut seen: BTreeMap<usize, Vec<(f64, Vec<f64>)>> = BTreeMap::new();
+    let lines = metrics.lines();
+    for row in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let (Some(step), Some(fields)) = (row["step"].as_f64(), row.as_object()) else {
+            continue;
+        };
+        for (key, value) in fields {
+            let layer = key.strip_prefix("moe/load/").and_then(|n| n.parse().ok());
+            let (Some(layer), Some(load)) = (layer, value.as_array()) else {
+                continue;
+            };
+            let load: Vec<f64> = load.iter().filter_map(Value::as_f64).collect();
+            let total: f64 = load.iter().sum();
+            if total > 0.0 {
+                let even = total / load.len() as f64;
+                let relative = load.iter().map(|n| n / even).collect();
+                seen.entry(layer).or_default().push((step, relative));
+            }
+        }
+    }
+    let maps = seen.into_iter().map(|(layer, steps)| {
+        let n_experts = steps.iter().map(|(_, load)| load.len()).min().unwrap_or(0);
+        let stretch = steps.len().div_ceil(most_columns.max(1)).max(1);
+        let group = n_experts.div_ceil(most_rows.max(1)).max(1);
+        let rows = (0..n_experts).step_by(group).map(|first| {
+            let last = n_experts.min(first + group);
+            let name = match last - first {
+                1 => format!("{first}"),
+                _ => format!("{first}-{}", last - 1),
+            };
+            let mean = |steps: &[(f64, Vec<f64>)]| {
+                let all = steps.iter().flat_map(|(_, load)| &load[first..last]);
+                all.sum::<f64>() / (steps.len() * (last - first)) as f64
+            };
+            (name, steps.chunks(stretch).map(mean).collect())
+        });
+        let (from, to) = (steps[0].0, steps[steps.len() - 1].0);
+        (layer, (from, to, rows.collect()))
+    });
+    maps.collect()
+}
+
 fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let keep = (points.len() / 400).max(1);
     let mut mean = points.first().map_or(0.0, |p| p.1);
@@ -202,6 +321,24 @@ mod tests {
             !page.contains("<script>")
                 && page.contains("&lt;script&gt;")
                 && page.contains("a &amp; b")
+        );
+    }
+
+    #[test]
+    fn loads_are_relative_to_an_even_share_and_grouped_when_there_are_many() {
+        let metrics = "{\"step\":1,\"moe/load/1\":[6,2]}\n{\"step\":2,\"loss\":1.0}\n{\"step\":3,\"moe/load/1\":[2,6],\"moe/load/3\":[0,0]}\n{\"st";
+        let loads = expert_loads(metrics, 2, 2);
+        let (from, to, rows) = &loads[&1];
+        assert_eq!((*from, *to, loads.len()), (1.0, 3.0, 1));
+        assert_eq!(rows[0], ("0".to_string(), vec![1.5, 0.5]));
+        assert_eq!(
+            expert_loads(metrics, 1, 1)[&1].2,
+            [("0-1".to_string(), vec![1.0])]
+        );
+        assert_eq!(heat_map(1.0, 3.0, rows).matches("<rect").count(), 4);
+        assert_eq!(
+            (heat(0.0), heat(9.0)),
+            ("#ffffff".to_string(), "#b3261e".to_string())
         );
     }
 

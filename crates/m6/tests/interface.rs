@@ -480,6 +480,39 @@ fn benches_say_their_time_memory_and_loss() {
 }
 
 #[test]
+fn the_bench_of_experts_says_what_it_dropped() {
+    let bench = |more: &[&str]| {
+        let args = ["bench", "moe", "--tokens", "256", "--d-model", "32"];
+        let more = [&args, &["--d-ff", "64", "--iters", "2", "--json"][..], more].concat();
+        last_json(&run(&more))
+    };
+    let row = bench(&["--experts", "8", "--top-k", "1"]);
+    let names = [
+        "bench",
+        "best_ms",
+        "capacity_factor",
+        "d_ff",
+        "d_model",
+        "dropped",
+        "experts",
+        "loss",
+        "median_ms",
+        "ms",
+        "rss_mb",
+        "tokens",
+        "tokens_per_s",
+        "top_k",
+    ];
+    assert_eq!(keys(&row), names);
+    assert_eq!(row["ms"].as_array().map(Vec::len), Some(2));
+    assert!(row["loss"][0].as_f64() > Some(0.0) && row["loss"][0] == row["loss"][1]);
+    let tight = bench(&["--top-k", "2", "--capacity-factor", "0.5"]);
+    assert!(tight["dropped"].as_f64() > Some(0.4), "{tight}");
+    assert_eq!(bench(&["--top-k", "2", "--dropless"])["dropped"], 0.0);
+    failed_with(&run(&["bench", "moe", "--experts", "4", "--top-k", "5"]), 2);
+}
+
+#[test]
 fn the_bench_of_a_vqgan_trains_the_discriminator_only_when_asked() {
     let bench = |more: &[&str]| {
         let args = ["bench", "vqgan", "--batch", "1", "--iters", "3", "--json"];

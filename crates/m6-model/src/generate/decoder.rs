@@ -6,6 +6,7 @@
 use super::Prompt;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::experts::FeedForward;
 use crate::input::{
     SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_WRITTEN, SEGMENT_PICTURE, SEGMENT_SOURCE,
     SEGMENT_TARGET, is_code,
@@ -420,8 +421,7 @@ impl<'m> Decoder<'m> {
             qkv,
             out,
             ln2,
-            up,
-            down,
+            ffn,
         } in &self.model.blocks
         {
             attend(
@@ -431,8 +431,14 @@ impl<'m> Decoder<'m> {
                 &mut mixed,
             )?;
             add_to(&mut x, &linear(out, &mixed, Act::None)?);
-            let h = linear(up, &norm(ln2, &x)?, Act::Gelu)?;
-            add_to(&mut x, &linear(down, &h, Act::None)?);
+            let h = norm(ln2, &x)?;
+            let h = match ffn {
+                FeedForward::Dense { up, down } => {
+                    linear(down, &linear(up, &h, Act::Gelu)?, Act::None)?
+                }
+                FeedForward::Experts(experts) => experts.rows(&h)?,
+            };
+            add_to(&mut x, &h);
         }
         Ok(x)
     }

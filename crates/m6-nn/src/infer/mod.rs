@@ -2,9 +2,11 @@
 
 mod attention;
 mod dots;
+mod experts;
 mod largest;
 mod linear;
 
 pub use attention::*;
+pub use experts::{ExpertRows, expert_rows};
 pub use largest::LargestInner;
 pub use linear::{layer_norm_rows, linear_rows};

@@ -5,14 +5,18 @@ mod attention;
 mod checkpoint;
 pub mod composed;
 pub mod composed2d;
+pub mod composed_experts;
 mod conv;
 mod embed;
+mod experts;
 mod gelu;
 mod head_ce;
 mod info_nce;
 mod layer_norm;
 mod linear;
 mod norm2d;
+mod packed;
+mod route;
 mod scale_rows;
 pub(crate) mod tape;
 
@@ -21,10 +25,16 @@ pub use attention::*;
 pub use checkpoint::{Block, checkpoint};
 pub use conv::*;
 pub use embed::{NONE, embed, scatter_rows, select_rows};
+pub use experts::{ExpertWeights, experts};
 pub use gelu::gelu;
 pub use head_ce::head_ce;
 pub use info_nce::info_nce;
 pub use layer_norm::layer_norm;
 pub use linear::{Act, linear};
 pub use norm2d::*;
+pub use packed::{pack, unpack};
+pub use route::{
+    NO_ROW, Renormalize, RouteOptions, Routed, Routing, SecondChoice, capacity, jitter, route,
+    router_loss,
+};
 pub use scale_rows::scale_rows;

@@ -6,10 +6,12 @@
 mod conv;
 mod decode;
 mod lm;
+mod moe;
 
 pub use conv::conv;
 pub use decode::decode;
 pub use lm::train;
+pub use moe::{MoeLayer, moe};
 
 use crate::error::{Error, Result};
 use crate::threads::on_pool;

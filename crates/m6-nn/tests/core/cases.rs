@@ -16,7 +16,8 @@ pub struct Case {
     pub composed: Op,
 }
 
-fn params(dtype: DType, list: &[(&str, &[usize])]) -> Params {
+/// Parameters drawn by their names.
+pub fn params(dtype: DType, list: &[(&str, &[usize])]) -> Params {
     let mut params = Params::new();
     for (name, shape) in list {
         let wide = normal_param(name, shape, 1.0).unwrap();
@@ -214,6 +215,7 @@ pub fn all(dtype: DType) -> Vec<Case> {
     cases.extend([gelu(dtype), scale_rows(dtype), info_nce(dtype)]);
     cases.extend(rows(dtype));
     cases.extend(sums(dtype));
+    cases.extend(crate::expert_cases::all(dtype));
     cases
 }
 

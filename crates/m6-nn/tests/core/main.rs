@@ -2,6 +2,8 @@
 
 mod cases;
 mod exact;
+mod expert_cases;
+mod experts;
 mod gradients;
 mod optimizer;
 mod pytorch;

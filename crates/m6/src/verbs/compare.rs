@@ -1,6 +1,7 @@
 //! `m6 report compare`: two evaluations side by side, with what of the difference is chance.
 
 use super::exams::record;
+use super::run_page;
 use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -25,11 +26,22 @@ pub enum ReportVerb {
         #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1_000_000).map(|n| n as usize))]
         resamples: usize,
     },
+    /// A page of a training run: losses, and of a model with experts what was dropped and a heat map of their loads.
+    Run {
+        /// The run folder.
+        run: PathBuf,
+        /// The page [default: report.html in the run folder].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Runs the verb.
 pub fn run(verb: &ReportVerb, common: &Common, terminal: &Terminal) -> Result<()> {
-    let ReportVerb::Compare { a, b, resamples } = verb;
+    let (a, b, resamples) = match verb {
+        ReportVerb::Compare { a, b, resamples } => (a, b, resamples),
+        ReportVerb::Run { run, out } => return run_page::write(run, out.as_deref(), terminal),
+    };
     let (a, b) = (record::locate(a), record::locate(b));
     let (of_a, of_b) = (record::read(&a)?, record::read(&b)?);
     let key = Key::new(common.seed.unwrap_or(1)).child("compare");

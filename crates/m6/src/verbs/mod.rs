@@ -28,6 +28,7 @@ pub mod pretrain;
 pub mod refine;
 pub mod rerank;
 pub mod retrieval;
+pub mod run_page;
 pub mod score;
 pub mod tokenizer;
 pub mod vqgan;

@@ -136,13 +136,14 @@ impl Observer for Watcher<'_> {
     }
 
     fn on_step(&mut self, report: &StepReport) {
-        self.bar.at(
-            report.step,
-            &format!(
-                "loss {:.3} lr {:.1e} {:.0} tok/s",
-                report.loss, report.lr, report.tokens_per_s
-            ),
+        let mut line = format!(
+            "loss {:.3} lr {:.1e} {:.0} tok/s",
+            report.loss, report.lr, report.tokens_per_s
         );
+        if let Some(experts) = &report.experts {
+            line += &format!(" dropped {:.1} %", 100.0 * experts.dropped);
+        }
+        self.bar.at(report.step, &line);
     }
 
     fn on_eval(&mut self, step: u64, losses: &BTreeMap<String, f64>) {

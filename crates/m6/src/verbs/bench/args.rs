@@ -13,6 +13,8 @@ pub enum BenchVerb {
     Decode(BenchArgs),
     /// Forward and backward of a VQGAN-like convolution stack, 8 x 3 x 64 x 64.
     Conv(BenchArgs),
+    /// Forward and backward of one layer of experts, gradients included.
+    Moe(BenchMoeArgs),
     /// One update of the VQGAN of preset vqgan-64 with the quantiser of taming-transformers, with or without its adversary.
     Vqgan(BenchVqganArgs),
     /// Pictures from words with a transformer drawn from the seed: codes one after the other, then the VQGAN's decoder.
@@ -32,6 +34,46 @@ pub struct BenchArgs {
     /// Timed iterations.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub iters: Option<u64>,
+}
+
+/// `m6 bench moe`.
+#[derive(Args, Debug, Clone)]
+pub struct BenchMoeArgs {
+    /// Tokens.
+    #[arg(long, default_value_t = 2048, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20).map(|n| n as usize))]
+    pub tokens: usize,
+    /// Width of a token.
+    #[arg(long, default_value_t = 512, value_name = "D", value_parser = clap::value_parser!(u64).range(1..=16_384).map(|n| n as usize))]
+    pub d_model: usize,
+    /// Width inside an expert.
+    #[arg(long, default_value_t = 2048, value_name = "F", value_parser = clap::value_parser!(u64).range(1..=65_536).map(|n| n as usize))]
+    pub d_ff: usize,
+    /// Experts.
+    #[arg(long, default_value_t = 8, value_name = "E", value_parser = clap::value_parser!(u64).range(1..=4096).map(|n| n as usize))]
+    pub experts: usize,
+    /// Experts of a token.
+    #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=64).map(|n| n as usize))]
+    pub top_k: usize,
+    /// Room of an expert relative to an even share of the tokens.
+    #[arg(long, default_value_t = 1.25, value_name = "C", value_parser = positive)]
+    pub capacity_factor: f64,
+    /// Drops no token.
+    #[arg(long, conflicts_with = "capacity_factor")]
+    pub dropless: bool,
+    /// Folder with moe8.safetensors (by the number of experts); weights are drawn from the seed without it.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// Timed iterations.
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub iters: u64,
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        _ => Err("expected a number above 0".into()),
+    }
 }
 
 /// `m6 bench packing`.

@@ -2,6 +2,7 @@
 
 mod args;
 mod draw;
+mod moe;
 mod vqgan;
 
 pub use args::BenchVerb;
@@ -25,6 +26,7 @@ pub fn run(verb: &BenchVerb, common: &Common, terminal: &Terminal) -> Result<()>
         BenchVerb::Train(args) => one("train", args, 4, seed, workloads::train, terminal),
         BenchVerb::Decode(args) => one("decode", args, 60, seed, workloads::decode, terminal),
         BenchVerb::Conv(args) => one("conv", args, 4, seed, workloads::conv, terminal),
+        BenchVerb::Moe(args) => moe::run(args, seed, terminal),
         BenchVerb::Vqgan(args) => vqgan::run(args, common, terminal),
         BenchVerb::Draw(args) => draw::run(args, seed, terminal),
         BenchVerb::Tokenizer(args) => tokenizer(args, terminal),

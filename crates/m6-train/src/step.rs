@@ -3,15 +3,18 @@
 use crate::config::{OptimizerKind, TrainConfig};
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
+use crate::parallel::{ParallelConfig, Team};
 use crate::schedule::Schedule;
 use crate::spike::SpikeGuard;
 use m6_data::Batch;
 use m6_model::{ForwardOptions, Model, ModelInput};
 use m6_nn::Params;
+use m6_nn::dist::Communicator;
 use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_store::rng::Key;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that an update reads and writes, apart from the data.
 pub struct Trainer {
@@ -23,9 +26,11 @@ pub struct Trainer {
     pub ema: Option<Ema>,
     /// Recent gradient norms.
     pub spikes: SpikeGuard,
-    config: TrainConfig,
-    schedule: Schedule,
-    task_names: Vec<String>,
+    /// The ranks that train together, where there are several.
+    pub(crate) team: Option<Arc<Team>>,
+    pub(crate) config: TrainConfig,
+    pub(crate) schedule: Schedule,
+    pub(crate) task_names: Vec<String>,
 }
 
 /// What an update found.
@@ -54,10 +59,7 @@ impl Trainer {
         if !config.freeze.is_empty() {
             model.freeze(&config.freeze).map_err(refused)?;
         }
-        let muon = match config.optimizer {
-            OptimizerKind::AdamW => BTreeSet::new(),
-            OptimizerKind::Muon => model.hidden_matrices(),
-        };
+        let muon = muon_matrices(&model, config);
         let mut optimizer = Optimizer::new(
             model.params(),
             OptimizerConfig {
@@ -81,10 +83,26 @@ impl Trainer {
             optimizer,
             ema,
             spikes: SpikeGuard::default(),
+            team: None,
             config: config.clone(),
             schedule: config.schedule(),
             task_names,
         })
+    }
+
+    /// Makes the trainer one of the ranks of `comm`, all of which have the same weights now; before the first update, and before moments are
+    /// loaded.
+    ///
+    /// # Errors
+    /// A parameter that cannot be spread.
+    pub fn join(&mut self, comm: &Arc<dyn Communicator>, parallel: &ParallelConfig) -> Result<()> {
+        let muon = muon_matrices(&self.model, &self.config);
+        let team = Team::new(comm, parallel, &mut self.model, &muon)?;
+        if let Some(team) = &team {
+            team.confine(&mut self.optimizer)?;
+        }
+        self.team = team.map(Arc::new);
+        Ok(())
     }
 
     /// Starts the average anew at the present weights, when it is on.
@@ -171,7 +189,7 @@ impl Trainer {
     }
 
     /// Forward and backward of one micro-batch; false, with no gradient made, when its loss is not finite.
-    fn accumulate(
+    pub(crate) fn accumulate(
         &self,
         batch: &Batch,
         n_labels: usize,
@@ -199,7 +217,7 @@ impl Trainer {
     }
 
     /// One key per (seed, step, micro-batch): the same masks however the run was interrupted.
-    fn dropout_key(&self, step: u64, micro_batch: usize) -> u64 {
+    pub(crate) fn dropout_key(&self, step: u64, micro_batch: usize) -> u64 {
         Key::new(self.config.seed)
             .child("dropout")
             .at(step)
@@ -208,7 +226,7 @@ impl Trainer {
             .next_u64()
     }
 
-    fn task_name(&self, task: u8) -> String {
+    pub(crate) fn task_name(&self, task: u8) -> String {
         self.task_names
             .get(usize::from(task))
             .cloned()
@@ -225,6 +243,14 @@ impl Trainer {
             Some(ema) => ema.with_average(model.params(), || f(model)),
             None => f(model),
         }
+    }
+}
+
+/// The matrices that Muon updates, each as a whole.
+fn muon_matrices(model: &Model, config: &TrainConfig) -> BTreeSet<String> {
+    match config.optimizer {
+        OptimizerKind::AdamW => BTreeSet::new(),
+        OptimizerKind::Muon => model.hidden_matrices(),
     }
 }
 
@@ -292,6 +318,28 @@ impl TaskSums {
         }
     }
 
+    /// The sums as bits and counts, to be told to another rank.
+    pub fn bits(&self) -> Vec<(u64, u64)> {
+        let bits = |&(sum, n): &(f64, u64)| (sum.to_bits(), n);
+        self.sums.iter().map(bits).collect()
+    }
+
+    /// Adds the sums of other labels, as [`TaskSums::bits`] tells them.
+    pub fn merge(&mut self, bits: &[(u64, u64)]) {
+        if self.sums.len() < bits.len() {
+            self.sums.resize(bits.len(), (0.0, 0));
+        }
+        for ((sum, n), (more, n_more)) in self.sums.iter_mut().zip(bits) {
+            *sum += f64::from_bits(*more);
+            *n += n_more;
+        }
+    }
+
+    /// The task of the first label whose loss is not finite.
+    pub fn first_bad(&self) -> Option<u8> {
+        self.first_bad
+    }
+
     pub fn total(&self) -> f64 {
         self.sums.iter().map(|(sum, _)| sum).sum()
     }
@@ -302,7 +350,7 @@ impl TaskSums {
         (0 < n).then(|| (sum / n as f64, n))
     }
 
-    fn means(&self, names: &[String]) -> Vec<(String, f64)> {
+    pub fn means(&self, names: &[String]) -> Vec<(String, f64)> {
         let means = names
             .iter()
             .enumerate()
@@ -310,7 +358,7 @@ impl TaskSums {
         means.collect()
     }
 
-    fn tasks(&self, names: &[String]) -> String {
+    pub fn tasks(&self, names: &[String]) -> String {
         let present: Vec<String> = self
             .means(names)
             .into_iter()

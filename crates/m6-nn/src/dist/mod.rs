@@ -117,7 +117,9 @@ impl Pending {
     /// # Errors
     /// The transport failed.
     pub fn is_done(&mut self) -> Result<bool> {
-        self.0.as_mut().map_or(Ok(true), |transfer| transfer.is_done())
+        self.0
+            .as_mut()
+            .map_or(Ok(true), |transfer| transfer.is_done())
     }
 
     /// The numbers received.

@@ -48,7 +48,11 @@ pub fn world() -> Result<Arc<dyn Communicator>> {
         )));
     }
     let comm = universe.world();
-    Ok(Arc::new(Mpi::new(comm, Arc::default(), Arc::new(universe))?))
+    Ok(Arc::new(Mpi::new(
+        comm,
+        Arc::default(),
+        Arc::new(universe),
+    )?))
 }
 
 impl Mpi {
@@ -181,8 +185,7 @@ impl<T> Exchange<T> {
         let mut flag: c_int = 0;
         let _alone = lock(&self.calls);
         // SAFETY: the request was filled by the call that began the exchange.
-        let code =
-            unsafe { ffi::MPI_Test(&mut self.request, &mut flag, ffi::RSMPI_STATUS_IGNORE) };
+        let code = unsafe { ffi::MPI_Test(&mut self.request, &mut flag, ffi::RSMPI_STATUS_IGNORE) };
         check(code)?;
         self.is_open = flag == 0;
         Ok(!self.is_open)

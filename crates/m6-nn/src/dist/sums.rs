@@ -286,7 +286,9 @@ mod tests {
     /// A gradient whose sum depends on the order of its terms.
     fn gradient(micro_batch: usize, n: usize) -> Vec<f32> {
         let value = |i: usize| ((i * 7919 + micro_batch * 104_729) % 1009) as f32 * 1e-3 - 0.5;
-        (0..n).map(|i| value(i) * 10f32.powi(micro_batch as i32 % 3)).collect()
+        (0..n)
+            .map(|i| value(i) * 10f32.powi(micro_batch as i32 % 3))
+            .collect()
     }
 
     /// Whether a micro-batch has a gradient of a parameter: the second has none of the third.
@@ -348,7 +350,9 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Vec<Vec<f64>> {
-        let mut words = bytes.chunks_exact(8).map(|b| <[u8; 8]>::try_from(b).unwrap());
+        let mut words = bytes
+            .chunks_exact(8)
+            .map(|b| <[u8; 8]>::try_from(b).unwrap());
         let mut out = Vec::new();
         while let Some(n) = words.next().map(u64::from_le_bytes) {
             let values = words.by_ref().take(n as usize).map(f64::from_le_bytes);

@@ -182,7 +182,9 @@ impl Communicator for ThreadRank {
         let mut same = Vec::new();
         for (rank, theirs) in self.all_gather(&mine)?.iter().enumerate() {
             let word = |at: usize| -> Option<usize> {
-                Some(usize::from_le_bytes(theirs.get(at..at + 8)?.try_into().ok()?))
+                Some(usize::from_le_bytes(
+                    theirs.get(at..at + 8)?.try_into().ok()?,
+                ))
             };
             if word(0) == Some(color) {
                 same.push((word(8).unwrap_or_default(), rank));
@@ -247,7 +249,9 @@ mod tests {
             let r = comm.rank() as f32;
             // Rank r sends r + 1 numbers to everybody.
             let n = comm.rank() + 1;
-            let send: Vec<f32> = (0..3).flat_map(|to| vec![10.0 * r + to as f32; n]).collect();
+            let send: Vec<f32> = (0..3)
+                .flat_map(|to| vec![10.0 * r + to as f32; n])
+                .collect();
             comm.start_all_to_all(send, &[n; 3], &[1, 2, 3])
                 .and_then(Pending::wait)
                 .unwrap()

@@ -296,7 +296,12 @@ mod tests {
             .enumerate()
             .map(|(i, n)| {
                 let values: Vec<f32> = (0..n).map(|k| (i * 1_000_000 + k) as f32).collect();
-                Param::new(format!("p{i}"), &Tensor::new(values, &Device::Cpu).unwrap(), true).unwrap()
+                Param::new(
+                    format!("p{i}"),
+                    &Tensor::new(values, &Device::Cpu).unwrap(),
+                    true,
+                )
+                .unwrap()
             })
             .collect();
         let tensors: Vec<_> = SIZES.into_iter().map(|n| (n, false)).collect();
@@ -316,11 +321,18 @@ mod tests {
     /// Every rank adds its number + 1 to its own part; all must see all of it.
     fn check(w: &Weights, rank: usize) {
         for i in 0..SIZES.len() {
-            w.edit(i, |own| own.iter_mut().for_each(|v| *v += (rank + 1) as f32))
-                .unwrap();
+            w.edit(i, |own| {
+                own.iter_mut().for_each(|v| *v += (rank + 1) as f32)
+            })
+            .unwrap();
         }
         let expected = |i: usize, k: usize| {
-            let owner = w.shards().of(i).iter().position(|r| r.contains(&k)).unwrap();
+            let owner = w
+                .shards()
+                .of(i)
+                .iter()
+                .position(|r| r.contains(&k))
+                .unwrap();
             (i * 1_000_000 + k + owner + 1) as f32
         };
         w.gather().unwrap();
@@ -355,10 +367,14 @@ mod tests {
             w.ask(1).unwrap();
             w.fetch(0).unwrap();
             w.fetch(1).unwrap();
-            w.params()[2].with_values(|v| assert_eq!(v[7], 2_000_007.0)).unwrap();
+            w.params()[2]
+                .with_values(|v| assert_eq!(v[7], 2_000_007.0))
+                .unwrap();
             w.release(1).unwrap();
             assert!(w.params()[2].with_values(|_| ()).is_err());
-            w.params()[0].with_values(|v| assert_eq!(v[4], 4.0)).unwrap();
+            w.params()[0]
+                .with_values(|v| assert_eq!(v[4], 4.0))
+                .unwrap();
             w.release_all().unwrap();
             check(&w, rank);
         });

@@ -24,7 +24,11 @@ impl Optimizer {
             if part.end > n || (slot.muon && !is_whole && !part.is_empty()) {
                 return Err(refused(format!(
                     "{part:?} of the {n} elements of {name}{}",
-                    if slot.muon { ", which Muon updates whole" } else { "" }
+                    if slot.muon {
+                        ", which Muon updates whole"
+                    } else {
+                        ""
+                    }
                 )));
             }
             slot.part = part.clone();
@@ -146,13 +150,18 @@ impl Found {
             return Ok(0);
         }
         if slot.dtype != DType::F32 {
-            return Err(load_error(format!("{name} is {:?}, expected F32", slot.dtype)));
+            return Err(load_error(format!(
+                "{name} is {:?}, expected F32",
+                slot.dtype
+            )));
         }
         let n: usize = slot.shape.iter().product();
         let stored = stored_range(file, name)?;
         let range = stored.clone().unwrap_or(0..n);
         if range.end > n {
-            return Err(load_error(format!("{range:?} of the {n} elements of {name}")));
+            return Err(load_error(format!(
+                "{range:?} of the {n} elements of {name}"
+            )));
         }
         let n_updates = read_count(file, &format!("{STEP_KEY}.{name}"))?;
         if self.n_updates.is_some_and(|known| known != n_updates) {
@@ -245,13 +254,17 @@ mod tests {
         for (name, rows, cols) in [("a", 1, 70_001), ("b", 3, 2), ("m", 4, 5), ("idle", 1, 2)] {
             let values: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.37).sin()).collect();
             let tensor = Tensor::from_vec(values, (rows, cols), &Device::Cpu).unwrap();
-            params.insert(Param::new(name, &tensor, name == "a").unwrap()).unwrap();
+            params
+                .insert(Param::new(name, &tensor, name == "a").unwrap())
+                .unwrap();
         }
         params
     }
 
     fn gradient(step: usize, n: usize) -> Vec<f32> {
-        (0..n).map(|i| ((i + 31 * step) as f32 * 0.11).cos()).collect()
+        (0..n)
+            .map(|i| ((i + 31 * step) as f32 * 0.11).cos())
+            .collect()
     }
 
     fn optimizer(params: &Params) -> Optimizer {
@@ -261,7 +274,10 @@ mod tests {
 
     /// The optimizers of `n` ranks.
     fn split(params: &Params, n: usize) -> Vec<Optimizer> {
-        let tensors: Vec<_> = params.iter().map(|p| (p.n_elements(), p.name() == "m")).collect();
+        let tensors: Vec<_> = params
+            .iter()
+            .map(|p| (p.n_elements(), p.name() == "m"))
+            .collect();
         let shards = Shards::plan(&tensors, n);
         (0..n)
             .map(|rank| {
@@ -340,7 +356,10 @@ mod tests {
         let mut ranks = split(&params, 2);
         step_parts(&mut ranks, &params, 0);
         let half = ranks[0].state().unwrap();
-        let error = optimizer(&params).load_states(&[&half]).unwrap_err().to_string();
+        let error = optimizer(&params)
+            .load_states(&[&half])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("missing"), "{error}");
         let twice = ranks[1].load_states(&[&half, &half]);
         assert!(twice.is_err());
@@ -348,7 +367,10 @@ mod tests {
         other.begin_step();
         other.begin_step();
         let ahead = other.state().unwrap();
-        let error = ranks[0].load_states(&[&half, &ahead]).unwrap_err().to_string();
+        let error = ranks[0]
+            .load_states(&[&half, &ahead])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("different steps"), "{error}");
         let part = BTreeMap::from([("m".to_string(), 0..3)]);
         let error = other.confine(&part).unwrap_err().to_string();

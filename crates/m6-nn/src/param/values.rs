@@ -79,7 +79,10 @@ impl Param {
             out: Mutex::new(None),
         };
         self.var().inplace_op1(&edit)?;
-        let out = edit.out.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let out = edit
+            .out
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         out.ok_or_else(|| Error::Value {
             op: "parameter",
             what: format!("{} could not be changed in place", self.name()),

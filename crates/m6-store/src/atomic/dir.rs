@@ -169,6 +169,25 @@ impl Drop for DirCommit {
     }
 }
 
+/// Writes a whole file, durable when this returns, into the folder of a [`DirCommit`] of another process ([`DirCommit::path`] there),
+/// which commits it with its own.
+///
+/// # Errors
+/// [`Error::Invalid`] for a name that leaves the folder, [`Error::Io`] when the file exists already or cannot be made,
+/// [`Error::DiskFull`].
+pub fn add_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    if !manifest::is_inside(name) || name == MANIFEST_NAME {
+        let reason = format!("\"{name}\" is no file name inside the folder");
+        return Err(Error::invalid(folder, reason));
+    }
+    let path = folder.join(name);
+    let file = File::create_new(&path).map_err(|source| Error::write(&path, 0, source))?;
+    let mut sink = Sink::new(file, &path);
+    sink.write_all(bytes)
+        .map_err(|source| Error::write(&path, bytes.len() as u64, source))?;
+    sink.sync()
+}
+
 /// Swaps two folders in one step; false where the system cannot.
 #[cfg(target_os = "linux")]
 fn exchange(a: &Path, b: &Path) -> bool {

@@ -27,6 +27,7 @@ enum Op {
 struct Program {
     ops: Vec<Op>,
     n_done: usize,
+    start: usize,
     enter: Vec<usize>,
     leave: Vec<usize>,
     done: Vec<usize>,
@@ -42,6 +43,7 @@ impl Program {
         if parted {
             ops.push(Op::Fetch(n));
         }
+        program.start = ops.len();
         for i in 0..n {
             // Behind the last block the way goes back, if at all.
             let turns = kind.backward && i + 1 == n;
@@ -120,8 +122,8 @@ impl Conductor {
         self.program.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a round; with `sends`, gradients leave in it.
-    pub fn begin(&self, backward: bool, sends: bool) {
+    /// Begins a round; with `sends`, gradients leave in it. What is in no block is there when this returns.
+    pub fn begin(&self, backward: bool, sends: bool) -> Result<()> {
         let round = Round {
             parted: self.weights.is_parted(),
             backward,
@@ -131,6 +133,7 @@ impl Conductor {
             self.sum.begin();
         }
         *self.program() = Some(Program::new(self.n_blocks, round));
+        self.advance(|program| program.start)
     }
 
     /// Ends a round: does what the model has not come by for.

@@ -140,7 +140,7 @@ impl Trainer {
         for round in 0..n_rounds {
             let batch = micro_batches.get(round);
             let batch = batch.filter(|batch| !batch.labels.is_empty() && found.fault.is_none());
-            team.conductor.begin(true, team.sends_in(round, n_rounds));
+            team.conductor.begin(true, team.sends_in(round, n_rounds))?;
             let mut sums = TaskSums::new(self.task_names.len());
             if let Some(batch) = batch {
                 let key = self.dropout_key(step, round * n_ranks + rank);
@@ -270,7 +270,7 @@ impl Trainer {
         let own = self.with_shown_model(|model| {
             let mut own = Vec::with_capacity(n_rounds);
             for round in 0..n_rounds {
-                team.conductor.begin(false, false);
+                team.conductor.begin(false, false)?;
                 own.push(held_out.score(model, round * n_ranks + rank)?.bits());
                 team.conductor.end()?;
             }

@@ -219,6 +219,7 @@ fn a_loss_that_is_not_finite_stops_every_rank_with_the_same_words() {
 fn what_one_rank_cannot_do_stops_all() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
     m6_store::atomic::write_file(&run.join("holiday.jpg"), b"x").unwrap();
     let outcomes = run_on(2, &run, &train(), &ParallelConfig::default(), false);
     let words: Vec<String> = outcomes

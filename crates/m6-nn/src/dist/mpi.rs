@@ -120,10 +120,10 @@ impl Mpi {
             // type of their numbers.
             unsafe {
                 ffi::MPI_Iallgatherv(
-                    e.send.as_ptr().cast::<c_void>(),
+                    pointer(&e.send),
                     e.send.len() as c_int,
                     kind,
-                    e.recv.as_mut_ptr().cast::<c_void>(),
+                    pointer_mut(&mut e.recv),
                     e.recv_counts.as_ptr(),
                     e.recv_places.as_ptr(),
                     kind,
@@ -148,6 +148,21 @@ fn places(counts: &[usize]) -> Result<(Vec<c_int>, Vec<c_int>)> {
         at = end.ok_or_else(|| transport(format!("more than {} numbers at once", i32::MAX)))?;
     }
     Ok((lengths, places))
+}
+
+/// Where numbers begin. An empty vector points to a number that MPI may take for one of its constants.
+fn pointer<T>(values: &[T]) -> *const c_void {
+    match values.is_empty() {
+        true => std::ptr::null(),
+        false => values.as_ptr().cast(),
+    }
+}
+
+fn pointer_mut<T>(values: &mut [T]) -> *mut c_void {
+    match values.is_empty() {
+        true => std::ptr::null_mut(),
+        false => values.as_mut_ptr().cast(),
+    }
 }
 
 fn lock(calls: &Mutex<()>) -> std::sync::MutexGuard<'_, ()> {
@@ -255,11 +270,11 @@ impl Communicator for Mpi {
             // SAFETY: as in `gather`.
             unsafe {
                 ffi::MPI_Ialltoallv(
-                    e.send.as_ptr().cast::<c_void>(),
+                    pointer(&e.send),
                     e.send_counts.as_ptr(),
                     e.send_places.as_ptr(),
                     ffi::RSMPI_FLOAT,
-                    e.recv.as_mut_ptr().cast::<c_void>(),
+                    pointer_mut(&mut e.recv),
                     e.recv_counts.as_ptr(),
                     e.recv_places.as_ptr(),
                     ffi::RSMPI_FLOAT,

@@ -37,8 +37,8 @@ pub struct Resumed {
 /// The file that marks a folder as written by a run.
 pub(crate) const RUN_FILE: &str = "run.json";
 const CHECKPOINTS: &str = "checkpoints";
-/// Present without a run in it: the lock, and the log of the terminal.
-const IGNORED: [&str; 2] = [".lock", "log.txt"];
+/// Present without a run in it: the lock, the log of the terminal, and signs of life.
+const IGNORED: [&str; 3] = [".lock", "log.txt", crate::parallel::heartbeat::RANKS_DIR];
 /// What a run writes, and so what overwriting removes.
 const OWN_FILES: [&str; 9] = [
     "config.toml",

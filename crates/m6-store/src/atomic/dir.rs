@@ -328,6 +328,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_process_is_committed_with_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("step-1");
+        let commit = DirCommit::begin(&place).unwrap();
+        fill(&commit, "a.bin", b"abc");
+        add_file(commit.path(), "part-1", b"xyz").unwrap();
+        assert!(add_file(commit.path(), "part-1", b"again").is_err());
+        for name in ["../b", MANIFEST_NAME] {
+            assert!(add_file(commit.path(), name, b"").is_err(), "{name}");
+        }
+        commit.commit().unwrap();
+        manifest::verify(&place).unwrap();
+        assert_eq!(fs::read(place.join("part-1")).unwrap(), b"xyz");
+        assert_eq!(manifest::read(&place).unwrap().files.len(), 2);
+    }
+
+    #[test]
     fn a_folder_appears_whole_with_its_manifest() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("runs/step-1");

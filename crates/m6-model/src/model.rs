@@ -9,7 +9,7 @@ use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
 use crate::spec::{Part, Spec, specs};
 use crate::transformer::{Block, DropPath, Dropout, Embedding, Noise};
-use m6_nn::ops::{self, Act};
+use m6_nn::ops::{self, Act, BlockHooks};
 use m6_nn::{Param, Params, Tensor};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ pub struct Model {
     pub(crate) norm: Norm,
     pub(crate) head: Param,
     pub(crate) heads: Heads,
+    hooks: Option<Arc<dyn BlockHooks>>,
 }
 
 impl Model {
@@ -109,7 +110,22 @@ impl Model {
             head,
             heads,
             params,
+            hooks: None,
         })
+    }
+
+    /// Tells `hooks` from now on when a forward pass enters and leaves each block, and when a backward pass is done with it; no value changes.
+    pub fn set_hooks(&mut self, hooks: Arc<dyn BlockHooks>) {
+        self.hooks = Some(hooks);
+    }
+
+    /// The block that a parameter of this name belongs to; `None` for tables, patch network, last norm and heads.
+    pub fn block_of(name: &str) -> Option<usize> {
+        name.strip_prefix("blocks.")?
+            .split('.')
+            .next()?
+            .parse()
+            .ok()
     }
 
     /// The configuration the model was built from.
@@ -306,10 +322,16 @@ impl Model {
         let mut routes = Routes::default();
         for (i, block) in self.blocks.iter().enumerate() {
             let keep = keep.as_ref().filter(|_| i + 1 == self.blocks.len());
+            if let Some(hooks) = &self.hooks {
+                x_nd = ops::boundary(&x_nd, i, hooks)?;
+            }
             let (stream, loss, load) = match options.checkpoint {
                 true => block.forward_checkpointed(&x_nd, &layout.spans, keep, &noise)?,
                 false => block.forward(&x_nd, &layout.spans, keep, &noise)?,
             };
+            if let Some(hooks) = &self.hooks {
+                hooks.leave(i)?;
+            }
             x_nd = stream;
             routes.add(loss, load)?;
             after_block(&x_nd);

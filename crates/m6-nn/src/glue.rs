@@ -47,6 +47,14 @@ pub fn view<T: Real>(tensor: &Tensor) -> Result<View<'_, T>> {
         });
     }
     let range = contiguous(layout)?;
+    if let Storage::Cpu(cpu) = &*storage
+        && T::cpu_storage_as_slice(cpu)?.len() < range.end
+    {
+        return Err(Error::Value {
+            op: "view",
+            what: "the operand is released: its values are with other ranks".into(),
+        });
+    }
     Ok(View {
         storage,
         range,

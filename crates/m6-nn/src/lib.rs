@@ -9,6 +9,7 @@
 //! [`backward`] rather than the backend's own method, so that gradients of composed operators arrive there too.
 
 pub mod alloc;
+pub mod dist;
 pub mod error;
 pub mod flops;
 pub mod gemm;

@@ -11,7 +11,10 @@ use crate::real::{Buffer, Real};
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+
+mod parts;
 
 /// Settings that hold for a whole run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +46,8 @@ struct Slot {
     muon: bool,
     /// What the learning rate is multiplied by; a setting, so no part of the saved state.
     lr_scale: f64,
+    /// The elements that this optimizer updates: all, or the own part of a rank.
+    part: Range<usize>,
     moments: Option<Moments>,
 }
 
@@ -53,6 +58,10 @@ impl Slot {
             true => &["momentum"],
             false => &["exp_avg", "exp_avg_sq"],
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.part == (0..self.shape.iter().product())
     }
 }
 
@@ -71,6 +80,7 @@ pub struct Optimizer {
 }
 
 const STEP_KEY: &str = "step";
+const RANGE_KEY: &str = "range";
 
 impl Optimizer {
     /// An optimizer for these parameters: Muon for those in `muon` (hidden matrices; not tables, norms and biases), AdamW for the
@@ -81,6 +91,7 @@ impl Optimizer {
             dtype: p.var().dtype(),
             muon: muon.contains(p.name()),
             lr_scale: 1.0,
+            part: 0..p.n_elements(),
             moments: None,
         };
         Self {
@@ -134,59 +145,72 @@ impl Optimizer {
     }
 
     fn update<T: Real>(&mut self, param: &Param, lr: f64, grad_scale: f32) -> Result<()> {
-        let config = self.config;
-        let Some(slot) = self.slots.get_mut(param.name()) else {
-            return Ok(());
-        };
         let updated = param.with_grad_of(|grad: &[T]| {
-            let n_moments = slot.kinds().len();
-            let lr = lr * slot.lr_scale;
-            let moments = slot.moments.get_or_insert_with(|| Moments {
-                buffers: (0..n_moments)
-                    .map(|_| T::into_buffer(glue::zeros(grad.len())))
-                    .collect(),
-                n_updates: 0,
-            });
-            moments.n_updates += 1;
-            let grad_scale = f64::from(grad_scale);
-            let weight_decay = match param.decay() {
-                true => config.weight_decay,
-                false => 0.0,
-            };
-            let adamw = AdamWStep {
-                grad_scale,
-                betas: config.betas,
-                eps: config.eps,
-                lr,
-                weight_decay,
-                step: moments.n_updates,
-            };
-            let muon = MuonStep {
-                grad_scale,
-                momentum: config.momentum,
-                lr,
-                weight_decay,
-            };
-            let buffers = moments.buffers.iter_mut().map(T::of_buffer_mut);
-            let mut buffers: Option<Vec<_>> = buffers.collect();
-            let rule = match buffers.as_deref_mut() {
-                Some([avg]) => Rule::Muon(avg, &slot.shape, muon),
-                Some([avg, avg_sq]) => Rule::AdamW(avg, avg_sq, adamw),
-                _ => {
-                    return Err(Error::DType {
-                        what: format!("moments of {}", param.name()),
-                        got: slot.dtype,
-                        expected: T::DTYPE,
-                    });
-                }
-            };
-            let rule = Mutex::new(rule);
-            apply(param, Update { grad, rule })
+            self.update_with(param, grad, lr, grad_scale, |update| apply(param, update))
         });
         updated.unwrap_or(Ok(()))
     }
 
-    /// The state as safetensors bytes: `exp_avg.NAME` and `exp_avg_sq.NAME` or `momentum.NAME`, `step.NAME`, and `step`. The same state gives the same bytes.
+    /// Hands the rule for a parameter, with its moments, to `apply`.
+    fn update_with<T: Real>(
+        &mut self,
+        param: &Param,
+        grad: &[T],
+        lr: f64,
+        grad_scale: f32,
+        apply: impl FnOnce(Update<'_, T>) -> Result<()>,
+    ) -> Result<()> {
+        let config = self.config;
+        let Some(slot) = self.slots.get_mut(param.name()) else {
+            return Ok(());
+        };
+        let n_moments = slot.kinds().len();
+        let lr = lr * slot.lr_scale;
+        let moments = slot.moments.get_or_insert_with(|| Moments {
+            buffers: (0..n_moments)
+                .map(|_| T::into_buffer(glue::zeros(grad.len())))
+                .collect(),
+            n_updates: 0,
+        });
+        moments.n_updates += 1;
+        let grad_scale = f64::from(grad_scale);
+        let weight_decay = match param.decay() {
+            true => config.weight_decay,
+            false => 0.0,
+        };
+        let adamw = AdamWStep {
+            grad_scale,
+            betas: config.betas,
+            eps: config.eps,
+            lr,
+            weight_decay,
+            step: moments.n_updates,
+        };
+        let muon = MuonStep {
+            grad_scale,
+            momentum: config.momentum,
+            lr,
+            weight_decay,
+        };
+        let buffers = moments.buffers.iter_mut().map(T::of_buffer_mut);
+        let mut buffers: Option<Vec<_>> = buffers.collect();
+        let rule = match buffers.as_deref_mut() {
+            Some([avg]) => Rule::Muon(avg, &slot.shape, muon),
+            Some([avg, avg_sq]) => Rule::AdamW(avg, avg_sq, adamw),
+            _ => {
+                return Err(Error::DType {
+                    what: format!("moments of {}", param.name()),
+                    got: slot.dtype,
+                    expected: T::DTYPE,
+                });
+            }
+        };
+        let rule = Mutex::new(rule);
+        apply(Update { grad, rule })
+    }
+
+    /// The state as safetensors bytes: `exp_avg.NAME` and `exp_avg_sq.NAME` or `momentum.NAME`, `step.NAME`, and `step`; of a part of a
+    /// parameter also `range.NAME`, its first element and the one behind its last. The same state gives the same bytes.
     pub fn state(&self) -> Result<Vec<u8>> {
         let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         owned.push((
@@ -204,7 +228,16 @@ impl Optimizer {
                     Buffer::F32(values) => (Dtype::F32, bytes_of(values)),
                     Buffer::F64(values) => (Dtype::F64, bytes_of(values)),
                 };
-                owned.push((format!("{kind}.{name}"), dtype, slot.shape.clone(), bytes));
+                let shape = match slot.is_whole() {
+                    true => slot.shape.clone(),
+                    false => vec![slot.part.len()],
+                };
+                owned.push((format!("{kind}.{name}"), dtype, shape, bytes));
+            }
+            if !slot.is_whole() {
+                let ends = [slot.part.start as u64, slot.part.end as u64];
+                let bytes = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
+                owned.push((format!("{RANGE_KEY}.{name}"), Dtype::U64, vec![2], bytes));
             }
             let n_updates = moments.n_updates.to_le_bytes().to_vec();
             owned.push((

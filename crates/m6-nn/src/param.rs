@@ -2,10 +2,12 @@
 
 mod io;
 mod set;
+mod values;
 
 pub use io::{LoadReport, TensorFile, read_tensor};
 pub(crate) use io::{bytes_of, parse};
 pub use set::Params;
+pub(crate) use values::add_or_copy;
 
 use crate::by_dtype;
 use crate::error::{Error, Result};
@@ -306,6 +308,11 @@ impl Param {
 
 /// Sum of squares in `f64`, in an order that does not depend on the number of threads.
 fn sum_squares<T: Real>(values: &[T]) -> f64 {
+    squares(values).iter().sum()
+}
+
+/// The sum of squares of each chunk of 65,536 elements.
+pub(crate) fn squares<T: Real>(values: &[T]) -> Vec<f64> {
     let of_chunk = |chunk: &[T]| {
         let mut lanes = [0.0_f64; 8];
         for (i, v) in chunk.iter().enumerate() {
@@ -314,12 +321,7 @@ fn sum_squares<T: Real>(values: &[T]) -> f64 {
         }
         lanes.iter().sum::<f64>()
     };
-    values
-        .par_chunks(CHUNK)
-        .map(of_chunk)
-        .collect::<Vec<f64>>()
-        .iter()
-        .sum()
+    values.par_chunks(CHUNK).map(of_chunk).collect()
 }
 
 /// Runs the backward pass from a scalar loss and adds every gradient to the buffers of `params`.

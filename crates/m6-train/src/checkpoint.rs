@@ -3,19 +3,22 @@
 //! ```text
 //! checkpoints/step-00001000/
 //!   model.safetensors  optimizer.safetensors  ema.safetensors (when on)
+//!                      optimizer-00000-of-00004.safetensors ... where each rank keeps a part
 //!   state.json         step, cursors, counters, what it was trained with
 //!   config.json        what loading and generating needs
 //!   tokenizer.json     MANIFEST.json (last)
 //! ```
 
 use crate::error::{Error, Result};
+use crate::parallel::{Team, exchange, weights_file};
 use crate::schedule::Schedule;
 use crate::spike::SpikeGuard;
 use crate::step::Trainer;
 use m6_data::Cursor;
 use m6_model::ModelConfig;
-use m6_store::atomic::DirCommit;
+use m6_store::atomic::{DirCommit, add_file};
 use m6_store::checkpoints::step_dir_name;
+use m6_store::mmap::Mmap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::io::Write;
@@ -96,6 +99,99 @@ pub(crate) struct Snapshot<'a> {
     pub tokenizer_json: &'a str,
 }
 
+/// As [`save`], every rank writing what only it has; `ready` is what rank 0 did before. Committed by rank 0 when all have written.
+///
+/// # Errors
+/// As [`save`]; [`Error::Peer`] for what kept another rank from writing. No rank goes on then.
+pub(crate) fn save_together(
+    dir: &Path,
+    trainer: &mut Trainer,
+    team: &Team,
+    snapshot: &Snapshot<'_>,
+    ready: Result<()>,
+) -> Result<PathBuf> {
+    let path = dir.join(step_dir_name(snapshot.state.step));
+    let comm = team.comm();
+    let mut commit = None;
+    let begun = ready.and_then(|()| {
+        if comm.rank() == 0 {
+            commit = Some(DirCommit::begin_replacing(&path)?);
+        }
+        Ok(commit.as_ref().map(|commit| commit.path().to_path_buf()))
+    });
+    let folder = exchange(comm, begun)?.into_iter().next().flatten();
+    let folder = folder.ok_or_else(|| Error::damaged(&path, "rank 0 began no checkpoint"))?;
+    let mut written = Ok(());
+    if team.shards_moments() {
+        let name = part_file(comm.rank(), comm.size());
+        let bytes = trainer.optimizer.state();
+        written = bytes
+            .map_err(Error::from)
+            .and_then(|bytes| Ok(add_file(&folder, &name, &bytes)?));
+    }
+    if team.shards_weights() {
+        let streamed = stream_weights(trainer, team, commit.as_mut());
+        written = written.and(streamed);
+    }
+    if let Some(commit) = &mut commit {
+        written = written.and_then(|()| put_shared(commit, trainer, Some(team), snapshot));
+    }
+    exchange(comm, written)?;
+    let committed = commit.map_or(Ok(()), |commit| Ok(commit.commit()?));
+    exchange(comm, committed)?;
+    Ok(path)
+}
+
+/// The name of a rank's part of the moments.
+fn part_file(rank: usize, n_ranks: usize) -> String {
+    format!("optimizer-{rank:05}-of-{n_ranks:05}.safetensors")
+}
+
+/// Writes weights that no rank has whole.
+fn stream_weights(trainer: &Trainer, team: &Team, commit: Option<&mut DirCommit>) -> Result<()> {
+    let params = trainer.model.params();
+    let values = |param: &m6_nn::Param| team.values(param);
+    let Some(commit) = commit else {
+        return weights_file::write(params, values, None::<(&Path, &mut Vec<u8>)>);
+    };
+    let shown = commit.path().join(MODEL_FILE);
+    match commit.file(MODEL_FILE) {
+        Ok(mut file) => {
+            weights_file::write(params, values, Some((&shown, &mut file)))?;
+            Ok(file.finish()?)
+        }
+        Err(error) => {
+            // The others ask for the weights all the same.
+            weights_file::write(params, values, None::<(&Path, &mut Vec<u8>)>)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Adds everything that one rank writes for all.
+fn put_shared(
+    commit: &mut DirCommit,
+    trainer: &mut Trainer,
+    team: Option<&Team>,
+    snapshot: &Snapshot<'_>,
+) -> Result<()> {
+    if team.is_none_or(|team| !team.shards_weights()) {
+        let weights = trainer.model.params().to_safetensors()?;
+        put(commit, MODEL_FILE, &weights)?;
+    }
+    if team.is_none_or(|team| !team.shards_moments()) {
+        put(commit, OPTIMIZER_FILE, &trainer.optimizer.state()?)?;
+    }
+    if let Some(ema) = &mut trainer.ema {
+        let params = trainer.model.params();
+        let average = ema.with_average(params, || Ok(params.to_safetensors()?))?;
+        put(commit, EMA_FILE, &average)?;
+    }
+    put(commit, STATE_FILE, &pretty(snapshot.state))?;
+    put(commit, CONFIG_FILE, &pretty(snapshot.config))?;
+    put(commit, TOKENIZER_FILE, snapshot.tokenizer_json.as_bytes())
+}
+
 /// Commits the checkpoint of `snapshot.state.step` under `dir` and returns its path.
 ///
 /// # Errors
@@ -104,24 +200,7 @@ pub(crate) fn save(dir: &Path, trainer: &mut Trainer, snapshot: &Snapshot<'_>) -
     let path = dir.join(step_dir_name(snapshot.state.step));
     // Only a damaged checkpoint can be in the place: resuming goes on from the newest valid one.
     let mut commit = DirCommit::begin_replacing(&path)?;
-    put(
-        &mut commit,
-        MODEL_FILE,
-        &trainer.model.params().to_safetensors()?,
-    )?;
-    put(&mut commit, OPTIMIZER_FILE, &trainer.optimizer.state()?)?;
-    if let Some(ema) = &mut trainer.ema {
-        let params = trainer.model.params();
-        let average = ema.with_average(params, || Ok(params.to_safetensors()?))?;
-        put(&mut commit, EMA_FILE, &average)?;
-    }
-    put(&mut commit, STATE_FILE, &pretty(snapshot.state))?;
-    put(&mut commit, CONFIG_FILE, &pretty(snapshot.config))?;
-    put(
-        &mut commit,
-        TOKENIZER_FILE,
-        snapshot.tokenizer_json.as_bytes(),
-    )?;
+    put_shared(&mut commit, trainer, None, snapshot)?;
     commit.commit()?;
     Ok(path)
 }
@@ -141,7 +220,7 @@ pub(crate) fn pretty(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// Puts weights, moments, average and spike history of a checkpoint into a trainer.
+/// Puts weights, average and spike history of a checkpoint into a trainer that has not joined others yet.
 ///
 /// # Errors
 /// A file that is missing, damaged, or of other shapes than the model.
@@ -152,14 +231,47 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer, state: &TrainState) ->
         trainer.restart_ema()?;
     }
     load_weights(&path.join(MODEL_FILE), &trainer.model)?;
-    let optimizer = path.join(OPTIMIZER_FILE);
-    let bytes = read(&optimizer)?;
-    trainer
-        .optimizer
-        .load_state(&bytes)
-        .map_err(|error| Error::damaged(&optimizer, error))?;
     trainer.spikes = state.spikes.clone();
     Ok(())
+}
+
+/// Puts the moments of a checkpoint into a trainer: its part of them, whatever number of ranks wrote them.
+///
+/// # Errors
+/// As [`restore`]; a part that is missing.
+pub(crate) fn restore_moments(path: &Path, trainer: &mut Trainer) -> Result<()> {
+    let file = path.join(OPTIMIZER_FILE);
+    if file.is_file() && trainer.team.is_none() {
+        let loaded = trainer.optimizer.load_state(&read(&file)?);
+        return loaded.map_err(|error| Error::damaged(&file, error));
+    }
+    let files = match file.is_file() {
+        true => vec![file],
+        false => part_files(path)?,
+    };
+    let maps = files.iter().map(|file| Mmap::open(file));
+    let maps = maps.collect::<std::result::Result<Vec<_>, _>>()?;
+    let states: Vec<&[u8]> = maps.iter().map(|map| &**map).collect();
+    let loaded = trainer.optimizer.load_states(&states);
+    loaded.map_err(|error| Error::damaged(path, error))
+}
+
+/// The parts of the moments in a checkpoint, in the order of the ranks.
+fn part_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+        let entry = entry.map_err(Error::io(path))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("optimizer-") && name.ends_with(".safetensors") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    let expected = path.join(OPTIMIZER_FILE);
+    match files.is_empty() {
+        true => Err(Error::damaged(&expected, "is not there, nor are its parts")),
+        false => Ok(files),
+    }
 }
 
 /// Loads every parameter of the model from a safetensors file that holds exactly these.

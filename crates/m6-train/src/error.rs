@@ -116,6 +116,14 @@ pub enum Error {
         /// The step, counted from 1.
         step: u64,
     },
+    /// Another of the processes that train together failed, and this one stops with it.
+    #[error("rank {rank} failed: {reason}")]
+    Peer {
+        /// Which one.
+        rank: usize,
+        /// What it said.
+        reason: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -165,7 +173,9 @@ impl Error {
             | Error::NoModel { .. }
             | Error::VocabularySize { .. } => ErrorKind::Usage,
             Error::NonFinite { .. } | Error::NonFiniteWeight { .. } => ErrorKind::Numerics,
-            Error::CheckpointWrite { .. } | Error::Io { .. } => ErrorKind::System,
+            Error::CheckpointWrite { .. } | Error::Io { .. } | Error::Peer { .. } => {
+                ErrorKind::System
+            }
             Error::Damaged { .. } | Error::EmptyBatch { .. } | Error::Score { .. } => {
                 ErrorKind::Data
             }

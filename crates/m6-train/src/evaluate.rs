@@ -43,6 +43,39 @@ impl HeldOut {
         })
     }
 
+    /// Number of batches.
+    pub(crate) fn n_batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Names of the tasks, in the order of the loader.
+    pub(crate) fn task_names(&self) -> &[String] {
+        &self.task_names
+    }
+
+    /// Sums of the losses of batch `i`; none when there is no such batch or it has no labels.
+    pub(crate) fn score(&self, model: &Model, i: usize) -> Result<TaskSums> {
+        let mut sums = TaskSums::new(self.task_names.len());
+        let batch = self.batches.get(i);
+        if let Some(batch) = batch.filter(|batch| !batch.labels.is_empty()) {
+            let options = ForwardOptions::default();
+            let weights = vec![1.0 / batch.labels.len() as f32; batch.labels.len()];
+            let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
+            sums.add(&batch.tasks, &output.nll);
+        }
+        Ok(sums)
+    }
+
+    /// Means of the tasks that have labels.
+    pub(crate) fn losses(&self, sums: &TaskSums) -> BTreeMap<String, TaskLoss> {
+        let names = self.task_names.iter().enumerate();
+        let losses = names.filter_map(|(i, name)| {
+            let (nll, n_labels) = sums.mean(i)?;
+            Some((name.clone(), TaskLoss { nll, n_labels }))
+        });
+        losses.collect()
+    }
+
     /// True when the data set holds nothing out.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
@@ -72,13 +105,5 @@ pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, Ta
         let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
         sums.add(&batch.tasks, &output.nll);
     }
-    let losses = held_out
-        .task_names
-        .iter()
-        .enumerate()
-        .filter_map(|(i, name)| {
-            let (nll, n_labels) = sums.mean(i)?;
-            Some((name.clone(), TaskLoss { nll, n_labels }))
-        });
-    Ok(losses.collect())
+    Ok(held_out.losses(&sums))
 }

@@ -1,6 +1,7 @@
 //! How evenly the tokens of an update went to experts, over its micro-batches.
 
 use m6_model::ExpertLoad;
+use serde::{Deserialize, Serialize};
 
 /// What `metrics.jsonl` says of experts; the names there begin with `moe/`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,12 +31,14 @@ impl ExpertReport {
     }
 }
 
-/// Sums over the micro-batches of an update.
-#[derive(Debug, Default)]
+/// Sums over the micro-batches of an update. Ranks tell each other theirs, the numbers with a fraction as bits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExpertSums {
     layers: Vec<(usize, Vec<u64>)>,
     n_dropped: u64,
+    #[serde(with = "bits")]
     balance: f64,
+    #[serde(with = "bits")]
     z: f64,
 }
 
@@ -55,6 +58,21 @@ impl ExpertSums {
         }
     }
 
+    /// Adds what another rank summed up.
+    pub fn merge(&mut self, other: &Self) {
+        for (i, (layer, load)) in other.layers.iter().enumerate() {
+            if i == self.layers.len() {
+                self.layers.push((*layer, vec![0; load.len()]));
+            }
+            for (sum, n) in self.layers[i].1.iter_mut().zip(load) {
+                *sum += n;
+            }
+        }
+        self.n_dropped += other.n_dropped;
+        self.balance += other.balance;
+        self.z += other.z;
+    }
+
     /// What was found; nothing for a model without experts.
     pub fn report(self) -> Option<ExpertReport> {
         if self.layers.is_empty() {
@@ -70,6 +88,19 @@ impl ExpertSums {
             z_loss: self.z / n,
             load: self.layers,
         })
+    }
+}
+
+/// A number as its bits: JSON may round.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        value.to_bits().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
     }
 }
 
@@ -109,5 +140,22 @@ mod tests {
         assert_eq!((report.dropped, report.load_cv), (0.125, 0.5));
         assert_eq!((report.aux_loss, report.z_loss), (1.125, 2.25));
         assert_eq!(ExpertSums::default().report(), None);
+    }
+
+    #[test]
+    fn what_ranks_tell_each_other_adds_up_to_the_bit() {
+        let parts = [
+            (load(1, &[3, 1], 1, 0.1), 0.3),
+            (load(1, &[0, 4], 2, 0.7), 0.7),
+        ];
+        let (mut whole, mut told) = (ExpertSums::default(), ExpertSums::default());
+        for (load, share) in parts {
+            whole.add(std::slice::from_ref(&load), share);
+            let mut own = ExpertSums::default();
+            own.add(&[load], share);
+            let text = serde_json::to_string(&own).unwrap();
+            told.merge(&serde_json::from_str(&text).unwrap());
+        }
+        assert_eq!(told, whole);
     }
 }

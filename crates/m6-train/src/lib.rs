@@ -17,6 +17,7 @@ mod export;
 mod init;
 mod load;
 mod metrics;
+mod parallel;
 mod prefetch;
 mod resume;
 mod run;
@@ -28,7 +29,7 @@ mod tensorboard;
 pub mod vqgan;
 
 pub use checkpoint::{Best, CHECKPOINT_VERSION, SavedConfig, TrainState};
-pub use config::{BestBy, TrainConfig};
+pub use config::{BestBy, OptimizerKind, TrainConfig};
 pub use ema::Ema;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{HeldOut, TaskLoss, evaluate};
@@ -38,6 +39,7 @@ pub use load::{
     Adapters, LoadedModel, load_clip, load_model, load_with, saved_config, tokenizer_file,
 };
 pub use metrics::{METRICS_FILE, StepReport};
+pub use parallel::{ClipBy, ParallelConfig};
 pub use resume::{OpenMode, RunFolder};
 pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};
 pub use schedule::{Schedule, ScheduleKind};

@@ -31,6 +31,8 @@ pub struct StepReport {
     pub n_skipped: Option<u64>,
     /// Tokens of the global batch per second of wall clock.
     pub tokens_per_s: f64,
+    /// Seconds of the update that this rank spent on exchanges with others and on waiting for them; `None` when it trains alone.
+    pub comm_s: Option<f64>,
     /// Tokens seen since the first update of the run.
     pub tokens: u64,
     /// Seconds of training since the first update of the run, over all its processes.
@@ -57,6 +59,7 @@ impl StepReport {
         out.extend(self.experts.iter().flat_map(ExpertReport::scalars));
         out.push(("tokens_per_s".to_string(), self.tokens_per_s));
         out.push(("seconds".to_string(), self.seconds));
+        out.extend(self.comm_s.map(|comm_s| ("comm_s".to_string(), comm_s)));
         out.extend(
             self.eval
                 .iter()

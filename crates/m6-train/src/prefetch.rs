@@ -5,6 +5,13 @@ use m6_data::{Batch, Cursor, Loader};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
+/// Whose micro-batches are made: of number `rank`, `rank + n_ranks`, and so on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deal {
+    pub rank: usize,
+    pub n_ranks: usize,
+}
+
 /// A global batch in micro-batches, with the state of the loader after it.
 pub(crate) struct GlobalBatch {
     pub micro_batches: Vec<Batch>,
@@ -22,10 +29,21 @@ pub(crate) fn start<'scope, 'env>(
     n_steps: u64,
     rows_per_batch: usize,
     accum: usize,
+    deal: Deal,
 ) -> Receiver<Result<GlobalBatch>> {
     // One batch waits and one is in the making: enough to hide the loader, and bounded memory.
     let (sender, receiver) = sync_channel(1);
-    scope.spawn(move || produce(loader, cursor, n_steps, rows_per_batch, accum, &sender));
+    scope.spawn(move || {
+        produce(
+            loader,
+            cursor,
+            n_steps,
+            rows_per_batch,
+            accum,
+            deal,
+            &sender,
+        )
+    });
     receiver
 }
 
@@ -35,10 +53,11 @@ fn produce(
     n_steps: u64,
     rows_per_batch: usize,
     accum: usize,
+    deal: Deal,
     sender: &SyncSender<Result<GlobalBatch>>,
 ) {
     for _ in 0..n_steps {
-        let made = next_batch(loader, &mut cursor, rows_per_batch, accum);
+        let made = next_batch(loader, &mut cursor, rows_per_batch, accum, deal);
         let failed = made.is_err();
         if sender.send(made).is_err() || failed {
             return;
@@ -46,17 +65,21 @@ fn produce(
     }
 }
 
-/// Draws the rows of the next global batch and cuts them, in order, into `accum` micro-batches of nearly equal size.
+/// Draws the rows of the next global batch, cuts them, in order, into `accum` micro-batches of nearly equal size, and makes those of `deal`;
+/// the others' rows are passed over unread.
 pub(crate) fn next_batch(
     loader: &Loader,
     cursor: &mut Cursor,
     rows_per_batch: usize,
     accum: usize,
+    deal: Deal,
 ) -> Result<GlobalBatch> {
     let rows = loader.next_rows(cursor, rows_per_batch);
     let cuts: Vec<usize> = (0..=accum).map(|i| i * rows.len() / accum).collect();
     let micro_batches = cuts
         .windows(2)
+        .skip(deal.rank)
+        .step_by(deal.n_ranks)
         .map(|cut| loader.batch(&rows[cut[0]..cut[1]]));
     let micro_batches = micro_batches.collect::<std::result::Result<_, _>>()?;
     Ok(GlobalBatch {

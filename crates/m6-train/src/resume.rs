@@ -37,10 +37,10 @@ pub struct Resumed {
 /// The file that marks a folder as written by a run.
 pub(crate) const RUN_FILE: &str = "run.json";
 const CHECKPOINTS: &str = "checkpoints";
-/// Present without a run in it: the lock, and the log of the terminal.
-const IGNORED: [&str; 2] = [".lock", "log.txt"];
+/// Present without a run in it: the lock, the log of the terminal, and signs of life.
+const IGNORED: [&str; 3] = [".lock", "log.txt", crate::parallel::heartbeat::RANKS_DIR];
 /// What a run writes, and so what overwriting removes.
-const OWN_FILES: [&str; 8] = [
+const OWN_FILES: [&str; 9] = [
     "config.toml",
     "config.resolved.toml",
     RUN_FILE,
@@ -49,6 +49,7 @@ const OWN_FILES: [&str; 8] = [
     "samples",
     "log.txt",
     m6_data::CODER_DIR,
+    crate::parallel::heartbeat::RANKS_DIR,
 ];
 const OWN_EVENTS: &str = "events.out.tfevents.";
 
@@ -92,7 +93,12 @@ impl RunFolder {
 
     /// The folder of its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.dir.join(CHECKPOINTS)
+        Self::checkpoints_in(&self.dir)
+    }
+
+    /// The folder of the checkpoints of a run folder.
+    pub(crate) fn checkpoints_in(dir: &Path) -> PathBuf {
+        dir.join(CHECKPOINTS)
     }
 
     /// The newest valid checkpoint; damaged ones are passed over with a warning that says why.

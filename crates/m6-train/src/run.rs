@@ -1,26 +1,32 @@
 //! The loop over updates: prefetch, step, observe, evaluate, checkpoint, stop.
 
 use crate::checkpoint::{
-    Best, CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, save,
+    Best, CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, restore_moments,
+    save, save_together,
 };
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
-use crate::evaluate::{HeldOut, evaluate};
+use crate::evaluate::HeldOut;
 use crate::init::Start;
 use crate::metrics::{MetricsLog, StepReport};
-use crate::prefetch::{self, GlobalBatch};
+use crate::parallel::heartbeat::Heartbeat;
+use crate::parallel::start::{open_folder, share, start_heartbeat};
+use crate::parallel::{ParallelConfig, exchange};
+use crate::prefetch::{self, Deal, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
 use crate::setup::{DataSet, RunCard, check_config, keep_coder, trained_tasks, write_run_files};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
 use m6_data::LoaderConfig;
 use m6_model::{Model, ModelConfig};
+use m6_nn::dist::Communicator;
 use m6_nn::threads::on_pool;
 use m6_store::checkpoints::prune_but;
 use m6_store::hash::hash_bytes;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -30,6 +36,10 @@ pub struct PretrainSpec<'a> {
     pub model_cfg: &'a ModelConfig,
     /// The optimisation.
     pub train_cfg: &'a TrainConfig,
+    /// What the processes that train together share.
+    pub parallel: &'a ParallelConfig,
+    /// These processes; [`m6_nn::dist::Solo`] for one. Each calls [`pretrain`] with the same settings and folders.
+    pub comm: &'a Arc<dyn Communicator>,
     /// A folder made by `m6_data::prepare`.
     pub data_dir: &'a Path,
     /// Weights of sources and noise that replace the prepared ones; its seed and mirroring are those of `train_cfg`.
@@ -44,7 +54,8 @@ pub struct PretrainSpec<'a> {
     pub resume: bool,
     /// Remove the run in the folder first; without effect when resuming.
     pub overwrite: bool,
-    /// Set by Ctrl-C: the present update is finished, a checkpoint is committed, and the outcome says interrupted.
+    /// Set by Ctrl-C: the present update is finished, a checkpoint is committed, and the outcome says interrupted. With several processes the
+    /// next update is the last, on all of them.
     pub stop: &'a AtomicBool,
     /// The user's configuration as written, kept as `config.toml`.
     pub config_toml: &'a str,
@@ -118,7 +129,8 @@ pub struct Outcome {
 /// Settings that cannot be trained, a folder that may not be used, data that cannot be read, a loss or gradient that
 /// is not finite, or a checkpoint that cannot be written. Committed checkpoints stay valid in every case.
 pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
-    check_config(spec.model_cfg, spec.train_cfg)?;
+    let (rank, n_ranks) = (spec.comm.rank(), spec.comm.size());
+    check_config(spec.model_cfg, spec.train_cfg, spec.parallel, n_ranks)?;
     let data = DataSet::open(spec.data_dir, spec.model_cfg, spec.train_cfg, spec.mixture)?;
     let mut run = Run::open(spec, &data)?;
     observer.on_start(run.state.step, spec.train_cfg.steps);
@@ -130,14 +142,18 @@ pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<
     } = *spec.train_cfg;
     std::thread::scope(|scope| {
         let cursor = run.state.cursor.clone();
-        let batches = prefetch::start(scope, &data.loader, cursor, n_steps, rows_per_batch, accum);
+        let deal = Deal { rank, n_ranks };
+        let loader = &data.loader;
+        let batches = prefetch::start(scope, loader, cursor, n_steps, rows_per_batch, accum, deal);
         for _ in 0..n_steps {
-            if spec.stop.load(Ordering::Relaxed) || run.is_over() {
+            // Alone, a run stops at once; ranks stop after the update in which they have told each other.
+            let stop = n_ranks == 1 && spec.stop.load(Ordering::Relaxed);
+            if stop || run.told_to_stop || run.is_over() {
                 break;
             }
             // A closed channel means that the helper panicked; leaving the scope passes its panic on.
             let Ok(batch) = batches.recv() else { break };
-            run.advance(batch?, observer)?;
+            run.advance(batch, observer)?;
         }
         Ok::<(), Error>(())
     })?;
@@ -147,19 +163,28 @@ pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<
 /// A run between two updates.
 struct Run<'a> {
     spec: &'a PretrainSpec<'a>,
-    folder: RunFolder,
+    /// Where the run is kept, of the first rank alone.
+    log: Option<RunLog>,
+    checkpoints: PathBuf,
+    heartbeat: Option<Heartbeat>,
+    told_to_stop: bool,
     trainer: Trainer,
     held_out: HeldOut,
     state: TrainState,
     saved_config: SavedConfig,
     tokenizer_json: String,
-    metrics: MetricsLog,
-    events: EventWriter,
     last_good: Option<(u64, PathBuf)>,
     last_eval: Option<(u64, BTreeMap<String, f64>)>,
     started: Instant,
     started_at: (u64, f64),
     step_started: Instant,
+}
+
+/// What one rank writes for all: the folder with its lock, and the numbers of every step.
+struct RunLog {
+    _folder: RunFolder,
+    metrics: MetricsLog,
+    events: EventWriter,
 }
 
 impl<'a> Run<'a> {
@@ -169,14 +194,14 @@ impl<'a> Run<'a> {
             (false, true) => OpenMode::Overwrite,
             (false, false) => OpenMode::Fresh,
         };
-        let folder = RunFolder::open(spec.run_dir, mode)?;
+        let (folder, resumed) = open_folder(spec.comm.as_ref(), spec.run_dir, mode)?;
         let patch_weights = spec.patch_weights.map(read).transpose()?;
         let start = spec.init_model.map(Start::read).transpose()?;
         let mut state = first_state(spec, data, patch_weights.as_deref(), start.as_ref());
-        let resumed = folder.newest()?;
         if let Some(resumed) = &resumed {
             check_same_run(resumed, &state)?;
         }
+        let heartbeat = start_heartbeat(spec.comm, spec.run_dir, resumed.as_ref())?;
         let model = Model::new(spec.model_cfg, spec.train_cfg.seed)?;
         if let (None, Some(start)) = (&resumed, &start) {
             let fresh = start.take_over(&model, &data.tokenizer)?;
@@ -192,8 +217,13 @@ impl<'a> Run<'a> {
             restore(path, &mut trainer, saved)?;
             state = TrainState {
                 schedule: state.schedule,
+                world: state.world,
                 ..saved.clone()
             };
+        }
+        trainer.join(spec.comm, spec.parallel)?;
+        if let Some(Resumed { path, .. }) = &resumed {
+            restore_moments(path, &mut trainer)?;
         }
         let card = RunCard {
             data_dir: spec.data_dir,
@@ -202,8 +232,16 @@ impl<'a> Run<'a> {
             config_toml: spec.config_toml,
             resolved_toml: spec.resolved_toml,
         };
-        write_run_files(&folder, &card, &state)?;
-        keep_coder(spec.data_dir, folder.dir())?;
+        let log = folder.map(|folder| {
+            write_run_files(&folder, &card, &state)?;
+            keep_coder(spec.data_dir, folder.dir())?;
+            Ok::<_, Error>(RunLog {
+                metrics: MetricsLog::open(folder.dir(), state.step)?,
+                events: EventWriter::create(folder.dir(), state.step)?,
+                _folder: folder,
+            })
+        });
+        let log = share(spec.comm.as_ref(), log.transpose())?;
         let held_out = data.held_out(spec.train_cfg)?;
         if spec.train_cfg.keeps_best() && held_out.is_empty() {
             let problem = "train.keep_best: the data holds nothing out of the trained tasks, so no checkpoint is better than another; \
@@ -219,26 +257,37 @@ impl<'a> Run<'a> {
             held_out,
             saved_config: data.saved_config(spec.model_cfg),
             tokenizer_json: data.tokenizer.to_json(),
-            metrics: MetricsLog::open(folder.dir(), state.step)?,
-            events: EventWriter::create(folder.dir(), state.step)?,
             last_good: resumed.map(|resumed| (resumed.state.step, resumed.path)),
             last_eval: None,
             started: now,
             started_at: (state.tokens, state.seconds),
             step_started: now,
-            folder,
+            checkpoints: RunFolder::checkpoints_in(spec.run_dir),
+            heartbeat,
+            told_to_stop: false,
+            log,
             state,
         })
     }
 
     /// One update and everything that is due after it.
-    fn advance(&mut self, batch: GlobalBatch, observer: &mut dyn Observer) -> Result<()> {
+    fn advance(&mut self, batch: Result<GlobalBatch>, observer: &mut dyn Observer) -> Result<()> {
         let step = self.state.step + 1;
         let last_good = self.last_good.as_ref().map(|(_, path)| path.as_path());
         let trainer = &mut self.trainer;
-        let outcome = on_pool(|| trainer.step(step, &batch.micro_batches, last_good))?;
+        let (batches, cursor) = match batch {
+            Ok(batch) => (Ok(batch.micro_batches), Some(batch.cursor)),
+            Err(error) => (Err(error), None),
+        };
+        let stop = self.spec.stop.load(Ordering::Relaxed);
+        let (outcome, stop) = on_pool(|| match batches {
+            Ok(batches) => trainer.step_together(step, Ok(&batches), stop, last_good),
+            Err(error) => trainer.step_together(step, Err(error), stop, last_good),
+        })?;
+        self.told_to_stop = stop && self.trainer.team.is_some();
         self.state.step = step;
-        self.state.cursor = batch.cursor;
+        // Without a batch there was an error above.
+        self.state.cursor = cursor.unwrap_or_default();
         self.state.tokens += outcome.n_tokens;
         let mut report = self.report(&outcome);
         let mut is_best = false;
@@ -250,9 +299,7 @@ impl<'a> Run<'a> {
         }
         self.observe(&report, observer)?;
         if self.due(self.spec.train_cfg.sample_every) {
-            self.trainer.with_shown_model(|model| {
-                with_merged(model, |model| observer.sample(step, model))
-            })?;
+            self.on_shown(|model| observer.sample(step, model))?;
         }
         let is_last = step == self.spec.train_cfg.steps;
         if self.due(self.spec.train_cfg.checkpoint_every) || is_last || is_best {
@@ -290,6 +337,7 @@ impl<'a> Run<'a> {
                 .then_some(self.trainer.spikes.n_skipped),
             tokens_per_s: outcome.n_tokens as f64
                 / self.step_started.elapsed().as_secs_f64().max(1e-9),
+            comm_s: self.trainer.team.as_ref().map(|team| team.take_waited()),
             tokens: self.state.tokens,
             seconds: self.state.seconds,
             eval: BTreeMap::new(),
@@ -299,10 +347,7 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self) -> Result<BTreeMap<String, f64>> {
-        let held_out = &self.held_out;
-        let losses = self
-            .trainer
-            .with_shown_model(|model| evaluate(model, held_out))?;
+        let losses = self.trainer.evaluate_together(&self.held_out)?;
         let losses: BTreeMap<_, _> = losses
             .into_iter()
             .map(|(task, loss)| (task, loss.nll))
@@ -318,9 +363,16 @@ impl<'a> Run<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(Option<f64>, bool)> {
         let step = self.state.step;
-        let own = self.trainer.with_shown_model(|model| {
-            with_merged(model, |model| observer.score(step, model, losses))
+        // The first rank asks; what it is told holds for all.
+        let is_first = self.spec.comm.rank() == 0;
+        let own = self.on_shown(|model| match is_first {
+            true => observer.score(step, model, losses),
+            false => Ok(None),
         })?;
+        let own = own.map(|score| score.map(f64::to_bits));
+        let told = exchange(self.spec.comm.as_ref(), Ok(own))?;
+        let own = told.into_iter().next().unwrap_or(Ok(None));
+        let own = own.map(|score| score.map(f64::from_bits));
         let last_good = || self.last_good.as_ref().map(|(_, path)| path.clone());
         let own = own.map_err(|reason| Error::Score {
             step,
@@ -356,9 +408,12 @@ impl<'a> Run<'a> {
     }
 
     fn observe(&mut self, report: &StepReport, observer: &mut dyn Observer) -> Result<()> {
-        self.metrics.push(report)?;
-        if self.due(self.spec.train_cfg.log_every) || !report.eval.is_empty() {
-            self.events.scalars(report.step, &report.scalars())?;
+        let due = self.due(self.spec.train_cfg.log_every) || !report.eval.is_empty();
+        if let Some(log) = &mut self.log {
+            log.metrics.push(report)?;
+            if due {
+                log.events.scalars(report.step, &report.scalars())?;
+            }
         }
         observer.on_step(report);
         if !report.eval.is_empty() {
@@ -367,20 +422,36 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Runs `f` on the model that is shown, without adapters, while all of its weights are there.
+    fn on_shown<R>(&mut self, f: impl FnOnce(&Model) -> R) -> Result<R> {
+        let team = self.trainer.team.clone();
+        let trainer = &mut self.trainer;
+        let run = || trainer.with_shown_model(|model| with_merged(model, f));
+        match team {
+            Some(team) => team.with_weights(run),
+            None => run(),
+        }
+    }
+
     /// Commits a checkpoint of the present step, then prunes the oldest.
     fn checkpoint(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let dir = self.folder.checkpoints();
+        let dir = self.checkpoints.clone();
         let step = self.state.step;
         let last_good = self.last_good.as_ref().map(|(_, path)| path.clone());
         let trainer = &mut self.trainer;
-        if let Some(parameter) = first_bad_parameter(trainer.model.params())? {
+        let team = trainer.team.clone();
+        let bad = match team.as_ref().filter(|team| team.shards_weights()) {
+            Some(team) => team.first_bad_parameter()?,
+            None => first_bad_parameter(trainer.model.params())?,
+        };
+        if let Some(parameter) = bad {
             return Err(Error::NonFiniteWeight {
                 step,
                 parameter,
                 last_good,
             });
         }
-        self.metrics.sync()?;
+        let synced = self.log.as_mut().map_or(Ok(()), |log| log.metrics.sync());
         self.state.spikes = trainer.spikes.clone();
         self.state.seconds = self.started_at.1 + self.started.elapsed().as_secs_f64();
         let snapshot = Snapshot {
@@ -388,7 +459,11 @@ impl<'a> Run<'a> {
             config: &self.saved_config,
             tokenizer_json: &self.tokenizer_json,
         };
-        let path = save(&dir, trainer, &snapshot).map_err(|source| Error::CheckpointWrite {
+        let saved = match &team {
+            Some(team) => save_together(&dir, trainer, team, &snapshot, synced),
+            None => synced.and_then(|()| save(&dir, trainer, &snapshot)),
+        };
+        let path = saved.map_err(|source| Error::CheckpointWrite {
             step,
             dir: dir.clone(),
             source: Box::new(source),
@@ -396,8 +471,13 @@ impl<'a> Run<'a> {
         })?;
         self.last_good = Some((step, path.clone()));
         let best = self.state.best.map(|best| best.step);
-        if let Err(error) = prune_but(&dir, self.spec.train_cfg.keep, best) {
+        if self.log.is_some()
+            && let Err(error) = prune_but(&dir, self.spec.train_cfg.keep, best)
+        {
             tracing::warn!("old checkpoints could not be removed: {error}");
+        }
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.committed(&path);
         }
         observer.on_checkpoint(step, &path);
         Ok(())
@@ -417,6 +497,11 @@ impl<'a> Run<'a> {
         let finished_before = self.last_eval.is_none() && !interrupted;
         if finished_before && 0 < self.spec.train_cfg.eval_every && !self.held_out.is_empty() {
             self.evaluate()?;
+        }
+        if let Some(heartbeat) = self.heartbeat.take() {
+            // Nobody may take a rank that has come to its end for one that hangs.
+            self.spec.comm.barrier()?;
+            heartbeat.finish();
         }
         let new_tokens = (self.state.tokens - self.started_at.0) as f64;
         let (_, checkpoint) = self.last_good.expect("the checkpoint above was committed");
@@ -456,6 +541,9 @@ fn first_state(
         "mixture": {"weights": spec.mixture.weights, "tasks": spec.mixture.tasks, "options": spec.mixture.options},
         "patch_weights": patch_weights.map(hash_bytes),
     });
+    if let Some(parallel) = spec.parallel.identity() {
+        settings["parallel"] = parallel;
+    }
     // Left out where there is none, so that runs from before this setting go on.
     if let Some(start) = start {
         settings["init_model"] = start.identity().into();
@@ -468,7 +556,7 @@ fn first_state(
         seconds: 0.0,
         seed: spec.train_cfg.seed,
         schedule: spec.train_cfg.schedule(),
-        world: 1,
+        world: spec.comm.size() as u32,
         spikes: Default::default(),
         best: None,
         config_hash: hash_bytes(settings.to_string().as_bytes()),

@@ -5,6 +5,7 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::HeldOut;
 use crate::load::check_vocabulary;
+use crate::parallel::ParallelConfig;
 use crate::resume::{RUN_FILE, RunFolder};
 use m6_data::{Loader, LoaderConfig, Manifest, Split};
 use m6_model::ModelConfig;
@@ -16,11 +17,16 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Refuses settings that cannot be trained, with every problem of both at once.
+/// Refuses settings that cannot be trained by `n_ranks` processes, with every problem of all at once.
 ///
 /// # Errors
 /// [`Error::Config`].
-pub(crate) fn check_config(model: &ModelConfig, train: &TrainConfig) -> Result<()> {
+pub(crate) fn check_config(
+    model: &ModelConfig,
+    train: &TrainConfig,
+    parallel: &ParallelConfig,
+    n_ranks: usize,
+) -> Result<()> {
     let of_model = model
         .validate()
         .into_iter()
@@ -29,7 +35,11 @@ pub(crate) fn check_config(model: &ModelConfig, train: &TrainConfig) -> Result<(
         .validate()
         .into_iter()
         .map(|problem| format!("train.{problem}"));
-    let problems: Vec<String> = of_model.chain(of_train).collect();
+    let of_ranks = parallel
+        .problems_with(train, n_ranks)
+        .into_iter()
+        .map(|problem| format!("parallel.{problem}"));
+    let problems: Vec<String> = of_model.chain(of_train).chain(of_ranks).collect();
     if problems.is_empty() {
         Ok(())
     } else {

@@ -4,15 +4,19 @@ use crate::config::{OptimizerKind, TrainConfig};
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
 use crate::experts::{ExpertReport, ExpertSums};
+use crate::parallel::{ParallelConfig, Team};
 use crate::schedule::Schedule;
 use crate::spike::SpikeGuard;
 use m6_data::Batch;
 use m6_model::{ForwardOptions, Model, ModelInput};
 use m6_nn::Params;
+use m6_nn::dist::Communicator;
 use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_store::rng::Key;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Everything that an update reads and writes, apart from the data.
 pub struct Trainer {
@@ -24,9 +28,11 @@ pub struct Trainer {
     pub ema: Option<Ema>,
     /// Recent gradient norms.
     pub spikes: SpikeGuard,
-    config: TrainConfig,
-    schedule: Schedule,
-    task_names: Vec<String>,
+    /// The ranks that train together, where there are several.
+    pub(crate) team: Option<Arc<Team>>,
+    pub(crate) config: TrainConfig,
+    pub(crate) schedule: Schedule,
+    pub(crate) task_names: Vec<String>,
 }
 
 /// What an update found.
@@ -57,10 +63,7 @@ impl Trainer {
         if !config.freeze.is_empty() {
             model.freeze(&config.freeze).map_err(refused)?;
         }
-        let muon = match config.optimizer {
-            OptimizerKind::AdamW => BTreeSet::new(),
-            OptimizerKind::Muon => model.hidden_matrices(),
-        };
+        let muon = muon_matrices(&model, config);
         let mut optimizer = Optimizer::new(
             model.params(),
             OptimizerConfig {
@@ -84,10 +87,26 @@ impl Trainer {
             optimizer,
             ema,
             spikes: SpikeGuard::default(),
+            team: None,
             config: config.clone(),
             schedule: config.schedule(),
             task_names,
         })
+    }
+
+    /// Makes the trainer one of the ranks of `comm`, all of which have the same weights now; before the first update, and before moments are
+    /// loaded.
+    ///
+    /// # Errors
+    /// A parameter that cannot be spread.
+    pub fn join(&mut self, comm: &Arc<dyn Communicator>, parallel: &ParallelConfig) -> Result<()> {
+        let muon = muon_matrices(&self.model, &self.config);
+        let team = Team::new(comm, parallel, &mut self.model, &muon)?;
+        if let Some(team) = &team {
+            team.confine(&mut self.optimizer)?;
+        }
+        self.team = team.map(Arc::new);
+        Ok(())
     }
 
     /// Starts the average anew at the present weights, when it is on.
@@ -170,12 +189,12 @@ impl Trainer {
                 .map(|batch| batch.tokens.len() as u64)
                 .sum(),
             skipped,
-            experts: sums.experts.report(),
+            experts: sums.experts(),
         })
     }
 
     /// Forward and backward of one micro-batch; false, with no gradient made, when its loss is not finite.
-    fn accumulate(
+    pub(crate) fn accumulate(
         &self,
         batch: &Batch,
         n_labels: usize,
@@ -206,7 +225,7 @@ impl Trainer {
     }
 
     /// One key per (seed, step, micro-batch): the same masks however the run was interrupted.
-    fn dropout_key(&self, step: u64, micro_batch: usize) -> u64 {
+    pub(crate) fn dropout_key(&self, step: u64, micro_batch: usize) -> u64 {
         Key::new(self.config.seed)
             .child("dropout")
             .at(step)
@@ -215,7 +234,7 @@ impl Trainer {
             .next_u64()
     }
 
-    fn task_name(&self, task: u8) -> String {
+    pub(crate) fn task_name(&self, task: u8) -> String {
         self.task_names
             .get(usize::from(task))
             .cloned()
@@ -232,6 +251,14 @@ impl Trainer {
             Some(ema) => ema.with_average(model.params(), || f(model)),
             None => f(model),
         }
+    }
+}
+
+/// The matrices that Muon updates, each as a whole.
+fn muon_matrices(model: &Model, config: &TrainConfig) -> BTreeSet<String> {
+    match config.optimizer {
+        OptimizerKind::AdamW => BTreeSet::new(),
+        OptimizerKind::Muon => model.hidden_matrices(),
     }
 }
 
@@ -277,6 +304,13 @@ pub(crate) struct TaskSums {
     experts: ExpertSums,
 }
 
+/// [`TaskSums`] as ranks tell each other: sums as bits, since JSON may round.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ToldSums {
+    losses: Vec<(u64, u64)>,
+    experts: ExpertSums,
+}
+
 impl TaskSums {
     pub fn new(n_tasks: usize) -> Self {
         Self {
@@ -301,6 +335,37 @@ impl TaskSums {
         }
     }
 
+    /// The sums to be told to another rank.
+    pub fn told(&self) -> ToldSums {
+        let bits = |&(sum, n): &(f64, u64)| (sum.to_bits(), n);
+        ToldSums {
+            losses: self.sums.iter().map(bits).collect(),
+            experts: self.experts.clone(),
+        }
+    }
+
+    /// Adds the sums of other labels.
+    pub fn merge(&mut self, told: &ToldSums) {
+        if self.sums.len() < told.losses.len() {
+            self.sums.resize(told.losses.len(), (0.0, 0));
+        }
+        for ((sum, n), (more, n_more)) in self.sums.iter_mut().zip(&told.losses) {
+            *sum += f64::from_bits(*more);
+            *n += n_more;
+        }
+        self.experts.merge(&told.experts);
+    }
+
+    /// How the tokens went to experts.
+    pub fn experts(self) -> Option<ExpertReport> {
+        self.experts.report()
+    }
+
+    /// The task of the first label whose loss is not finite.
+    pub fn first_bad(&self) -> Option<u8> {
+        self.first_bad
+    }
+
     pub fn total(&self) -> f64 {
         self.sums.iter().map(|(sum, _)| sum).sum()
     }
@@ -311,7 +376,7 @@ impl TaskSums {
         (0 < n).then(|| (sum / n as f64, n))
     }
 
-    fn means(&self, names: &[String]) -> Vec<(String, f64)> {
+    pub fn means(&self, names: &[String]) -> Vec<(String, f64)> {
         let means = names
             .iter()
             .enumerate()
@@ -319,7 +384,7 @@ impl TaskSums {
         means.collect()
     }
 
-    fn tasks(&self, names: &[String]) -> String {
+    pub fn tasks(&self, names: &[String]) -> String {
         let present: Vec<String> = self
             .means(names)
             .into_iter()

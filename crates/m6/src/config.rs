@@ -3,8 +3,8 @@
 use crate::error::{Failure, OrFail, Result};
 use m6_data::DataConfig;
 use m6_model::{ModelConfig, VqganConfig};
-use m6_train::TrainConfig;
 use m6_train::vqgan::AdversaryConfig;
+use m6_train::{ParallelConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
@@ -85,6 +85,8 @@ pub struct RunConfig {
     pub init: InitConfig,
     /// The optimisation.
     pub train: TrainConfig,
+    /// How many processes train together, and what each keeps.
+    pub parallel: ParallelConfig,
     /// Fixed prompts.
     pub samples: SamplesConfig,
     /// Sizes of the VQGAN that `m6 vqgan train` trains.
@@ -345,6 +347,8 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
                         .into_iter()
                         .map(|p| format!("[train] {p}")),
                 );
+                let parallel = config.parallel.validate().into_iter();
+                problems.extend(parallel.map(|p| format!("[parallel] {p}")));
                 problems.extend(config.vqgan.validate());
                 problems.extend(config.adversary.validate());
                 if problems.is_empty() {

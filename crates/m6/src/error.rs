@@ -22,7 +22,7 @@ pub enum Code {
 pub struct Failure {
     /// Exit code of the process.
     pub code: Code,
-    /// What happened, outermost first.
+    /// What happened, outermost first; empty when it has been said.
     pub chain: Vec<String>,
     /// What to do next, if there is something to say.
     pub hint: Option<String>,
@@ -51,6 +51,15 @@ impl Failure {
         }
     }
 
+    /// The same failure when it has been said, here or by another process.
+    pub fn said(self) -> Self {
+        Self {
+            chain: Vec::new(),
+            hint: None,
+            ..self
+        }
+    }
+
     /// Adds what to do next.
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -59,6 +68,9 @@ impl Failure {
 
     /// The chain as lines for stderr.
     pub fn render(&self) -> String {
+        if self.chain.is_empty() {
+            return String::new();
+        }
         let mut text = format!("error: {}", self.chain[0]);
         for cause in &self.chain[1..] {
             text.push_str(&format!("\n  caused by: {cause}"));

@@ -39,7 +39,8 @@ fn run(cli: &Cli, terminal: &Terminal) -> Result<()> {
     if cli.common.threads == Some(0) {
         return Err(Failure::usage("--threads 0: at least one thread is needed"));
     }
-    m6_nn::threads::init(cli.common.threads).or_usage()?;
+    let threads = cli.common.threads.or_else(verbs::ranks::threads);
+    m6_nn::threads::init(threads).or_usage()?;
     let common = &cli.common;
     match &cli.verb {
         Verb::Demo(args) => verbs::demo::run(args, common, terminal),

@@ -30,6 +30,16 @@ impl Terminal {
         }
     }
 
+    /// A terminal on which nothing is seen but errors: of a process that another one speaks for.
+    pub fn muted(&self) -> Self {
+        Self {
+            json: false,
+            quiet: true,
+            bar: false,
+            color: self.color,
+        }
+    }
+
     /// Whether stdout takes JSON.
     pub fn json(&self) -> bool {
         self.json
@@ -65,6 +75,9 @@ impl Terminal {
 
     /// The failure on stderr.
     pub fn error(&self, failure: &Failure) {
+        if failure.chain.is_empty() {
+            return;
+        }
         let text = failure.render();
         let text = if self.color {
             text.replacen("error:", "\u{1b}[1;31merror:\u{1b}[0m", 1)

@@ -179,6 +179,27 @@ fn only_the_fetcher_and_the_stores_dial_out_and_nobody_listens() {
 }
 
 #[test]
+fn only_the_ranks_of_m6_nn_speak_to_other_processes() {
+    let words = ["use mpi::", "ffi::MPI", "mpi_sys"];
+    let outside = who_says_outside(&["m6-nn/src/dist/"], &words);
+    assert_eq!(outside, BTreeSet::new());
+    let metadata = metadata();
+    for package in metadata["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().expect("a name");
+        let mut below = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter();
+        let mpi = below.find(|d| d["name"] == "mpi");
+        assert_eq!(mpi.is_some(), name == "m6-nn", "{name}");
+        assert!(
+            mpi.is_none_or(|mpi| mpi["optional"] == true),
+            "MPI is a feature"
+        );
+    }
+}
+
+#[test]
 fn the_model_does_no_io_and_looks_at_no_clock() {
     // Whoever opens a file names `std::fs` first.
     let io = who_says(&["std::fs", "Instant::now", "SystemTime"]);

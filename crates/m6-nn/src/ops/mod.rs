@@ -2,6 +2,7 @@
 
 mod add;
 mod attention;
+mod boundary;
 mod checkpoint;
 pub mod composed;
 pub mod composed2d;
@@ -22,6 +23,7 @@ pub(crate) mod tape;
 
 pub use add::{add, add_dropout};
 pub use attention::*;
+pub use boundary::{BlockHooks, boundary};
 pub use checkpoint::{Block, checkpoint};
 pub use conv::*;
 pub use embed::{NONE, embed, scatter_rows, select_rows};

@@ -3,11 +3,13 @@
 //! Weights come from the safetensors files that the benchmark's generator writes (`lm.safetensors`, `conv.safetensors`), so that
 //! losses can be compared digit by digit, or are drawn from a key with the same distributions.
 
+mod comm;
 mod conv;
 mod decode;
 mod lm;
 mod moe;
 
+pub use comm::{Exchanges, exchanges};
 pub use conv::conv;
 pub use decode::decode;
 pub use lm::train;

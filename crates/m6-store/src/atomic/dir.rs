@@ -169,6 +169,25 @@ impl Drop for DirCommit {
     }
 }
 
+/// Writes a whole file, durable when this returns, into the folder of a [`DirCommit`] of another process ([`DirCommit::path`] there),
+/// which commits it with its own.
+///
+/// # Errors
+/// [`Error::Invalid`] for a name that leaves the folder, [`Error::Io`] when the file exists already or cannot be made,
+/// [`Error::DiskFull`].
+pub fn add_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    if !manifest::is_inside(name) || name == MANIFEST_NAME {
+        let reason = format!("\"{name}\" is no file name inside the folder");
+        return Err(Error::invalid(folder, reason));
+    }
+    let path = folder.join(name);
+    let file = File::create_new(&path).map_err(|source| Error::write(&path, 0, source))?;
+    let mut sink = Sink::new(file, &path);
+    sink.write_all(bytes)
+        .map_err(|source| Error::write(&path, bytes.len() as u64, source))?;
+    sink.sync()
+}
+
 /// Swaps two folders in one step; false where the system cannot.
 #[cfg(target_os = "linux")]
 fn exchange(a: &Path, b: &Path) -> bool {
@@ -306,6 +325,23 @@ mod tests {
 
     fn n_entries(dir: &Path) -> usize {
         fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn a_file_of_another_process_is_committed_with_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("step-1");
+        let commit = DirCommit::begin(&place).unwrap();
+        fill(&commit, "a.bin", b"abc");
+        add_file(commit.path(), "part-1", b"xyz").unwrap();
+        assert!(add_file(commit.path(), "part-1", b"again").is_err());
+        for name in ["../b", MANIFEST_NAME] {
+            assert!(add_file(commit.path(), name, b"").is_err(), "{name}");
+        }
+        commit.commit().unwrap();
+        manifest::verify(&place).unwrap();
+        assert_eq!(fs::read(place.join("part-1")).unwrap(), b"xyz");
+        assert_eq!(manifest::read(&place).unwrap().files.len(), 2);
     }
 
     #[test]

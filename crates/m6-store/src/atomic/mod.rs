@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-pub use dir::{DirCommit, FileWriter};
+pub use dir::{DirCommit, FileWriter, add_file};
 pub use log::AppendLog;
 pub(crate) use sink::Sink;
 pub use temp::sweep_stale;

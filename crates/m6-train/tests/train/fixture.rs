@@ -188,6 +188,11 @@ impl Watch for Stop {
     }
 }
 
+/// The only process there is.
+pub fn alone() -> std::sync::Arc<dyn m6_nn::dist::Communicator> {
+    std::sync::Arc::new(m6_nn::dist::Solo)
+}
+
 #[derive(Clone, Copy, Default)]
 struct Ways<'a> {
     resume: bool,
@@ -204,6 +209,21 @@ fn start<O: Watch>(
     ways: Ways<'_>,
     observer: &mut O,
 ) -> Result<Outcome> {
+    let alone = (&m6_train::ParallelConfig::default(), &alone());
+    start_ranked(data, dir, config, ways, alone, observer)
+}
+
+fn start_ranked<O: Watch>(
+    data: &Path,
+    dir: &Path,
+    config: &TrainConfig,
+    ways: Ways<'_>,
+    ranks: (
+        &m6_train::ParallelConfig,
+        &std::sync::Arc<dyn m6_nn::dist::Communicator>,
+    ),
+    observer: &mut O,
+) -> Result<Outcome> {
     let never = AtomicBool::new(false);
     let own = model_config(ways.dropout);
     let model_cfg = ways.model.unwrap_or(&own);
@@ -213,6 +233,8 @@ fn start<O: Watch>(
         init_model: ways.init,
         model_cfg,
         train_cfg: config,
+        parallel: ranks.0,
+        comm: ranks.1,
         data_dir: data,
         run_dir: dir,
         resume: ways.resume,
@@ -253,6 +275,23 @@ pub fn resume<O: Watch>(dir: &Path, config: &TrainConfig, observer: &mut O) -> R
         },
         observer,
     )
+}
+
+/// One rank of a run, with dropout.
+pub fn run_ranked<O: Watch>(
+    dir: &Path,
+    config: &TrainConfig,
+    parallel: &m6_train::ParallelConfig,
+    comm: &std::sync::Arc<dyn m6_nn::dist::Communicator>,
+    resume: bool,
+    observer: &mut O,
+) -> Result<Outcome> {
+    let ways = Ways {
+        dropout: 0.1,
+        resume,
+        ..Ways::default()
+    };
+    start_ranked(data_dir(), dir, config, ways, (parallel, comm), observer)
 }
 
 /// A run without dropout that begins from the weights of another one, or goes on.

@@ -8,4 +8,5 @@ mod fixture;
 mod folder;
 mod guard;
 mod load;
+mod ranks;
 mod vqgan;

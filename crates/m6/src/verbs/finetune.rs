@@ -2,6 +2,7 @@
 
 use super::common as shared;
 use super::pretrain::{self, Job, outcome_json};
+use super::ranks::{self, Comm};
 use crate::cli::{Common, OutDir};
 use crate::config;
 use crate::error::{Code, Failure, OrFail, Result};
@@ -44,10 +45,9 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
         loaded.config.train.seed = seed;
     }
     loaded.config.init.model = args.from.display().to_string();
-    pretrain::fit_to_data(&mut loaded.config, &args.data, terminal)?;
-    check_data(task, &args.data)?;
-    loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     if common.dry_run {
+        pretrain::fit_to_data(&mut loaded.config, &args.data, terminal)?;
+        check_data(task, &args.data)?;
         shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
         terminal.say(&format!(
             "would finetune {} for {} for {} steps; the best checkpoint is chosen by {}",
@@ -58,6 +58,22 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
         ));
         return Ok(());
     }
+    let comm = ranks::join(&loaded.config.parallel)?;
+    ranks::together(&comm, terminal, |terminal| {
+        train(args, task, &mut loaded, &comm, terminal)
+    })
+}
+
+fn train(
+    args: &FinetuneArgs,
+    task: &FinetuneTask,
+    loaded: &mut config::Loaded,
+    comm: &Comm,
+    terminal: &Terminal,
+) -> Result<()> {
+    pretrain::fit_to_data(&mut loaded.config, &args.data, terminal)?;
+    check_data(task, &args.data)?;
+    loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     let stop = out::stop_flag();
     let job = Job {
         data: &args.data,
@@ -67,7 +83,7 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
         tasks: weights(task),
         exam: task.exam,
     };
-    let outcome = pretrain::pretrain(&loaded, &job, &stop, terminal)?;
+    let outcome = pretrain::pretrain(loaded, &job, &stop, comm, terminal)?;
     report(task, &args.out.out, &outcome, terminal)
 }
 

@@ -25,6 +25,7 @@ pub mod poem;
 pub mod prepare;
 pub mod preset;
 pub mod pretrain;
+pub mod ranks;
 pub mod refine;
 pub mod rerank;
 pub mod retrieval;

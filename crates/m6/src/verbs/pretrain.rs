@@ -1,6 +1,7 @@
 //! `m6 pretrain CONFIG --data DIR --out RUN [--resume]`.
 
 use super::common as shared;
+use super::ranks::{self, Comm};
 use super::watch::Watcher;
 use crate::cli::{Common, PretrainArgs};
 use crate::config::{self, RunConfig};
@@ -19,9 +20,8 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
     if let Some(seed) = common.seed {
         loaded.config.train.seed = seed;
     }
-    fit_to_data(&mut loaded.config, &args.data, terminal)?;
-    loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     if common.dry_run {
+        fit_to_data(&mut loaded.config, &args.data, terminal)?;
         shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
         let counts = m6_model::count(&loaded.config.model);
         terminal.say(&format!(
@@ -31,6 +31,20 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
         ));
         return Ok(());
     }
+    let comm = ranks::join(&loaded.config.parallel)?;
+    ranks::together(&comm, terminal, |terminal| {
+        train(args, &mut loaded, &comm, terminal)
+    })
+}
+
+fn train(
+    args: &PretrainArgs,
+    loaded: &mut config::Loaded,
+    comm: &Comm,
+    terminal: &Terminal,
+) -> Result<()> {
+    fit_to_data(&mut loaded.config, &args.data, terminal)?;
+    loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     let stop = out::stop_flag();
     let job = Job {
         data: &args.data,
@@ -40,7 +54,7 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
         tasks: BTreeMap::new(),
         exam: None,
     };
-    let outcome = pretrain(&loaded, &job, &stop, terminal)?;
+    let outcome = pretrain(loaded, &job, &stop, comm, terminal)?;
     if terminal.json() {
         terminal.object(&outcome_json(&outcome));
     }
@@ -191,6 +205,7 @@ pub fn pretrain(
     loaded: &config::Loaded,
     job: &Job<'_>,
     stop: &AtomicBool,
+    comm: &Comm,
     terminal: &Terminal,
 ) -> Result<Outcome> {
     let config = &loaded.config;
@@ -212,6 +227,8 @@ pub fn pretrain(
         init_model: (!config.init.model.is_empty()).then_some(Path::new(&config.init.model)),
         model_cfg: &config.model,
         train_cfg: &config.train,
+        parallel: &config.parallel,
+        comm,
         data_dir: job.data,
         run_dir: job.out,
         resume: job.resume,
@@ -220,11 +237,19 @@ pub fn pretrain(
         config_toml: &loaded.text,
         resolved_toml: &loaded.resolved,
     };
-    let mut watcher = Watcher::new(config, job, terminal)?;
-    let outcome = m6_train::pretrain(&spec, &mut watcher);
-    watcher.bar.finish();
+    let outcome = if comm.rank() == 0 {
+        let mut watcher = Watcher::new(config, job, terminal)?;
+        let outcome = m6_train::pretrain(&spec, &mut watcher);
+        watcher.bar.finish();
+        outcome
+    } else {
+        m6_train::pretrain(&spec, &mut m6_train::Silent)
+    };
     outcome.map_err(|error| {
         let code = shared::code_of(&error);
+        if matches!(error, m6_train::Error::Peer { .. }) {
+            return Failure::new(code, &error).said();
+        }
         Err::<(), _>(error).or_fail(code).expect_err("it is one")
     })
 }

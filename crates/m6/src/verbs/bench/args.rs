@@ -21,6 +21,8 @@ pub enum BenchVerb {
     Draw(BenchDrawArgs),
     /// Text to ids, in memory.
     Tokenizer(BenchTokenizerArgs),
+    /// Exchanges of gradients between the processes that mpirun or srun started.
+    Comm(BenchCommArgs),
     /// Packed rows against one padded sample a row, on prepared data.
     Packing(BenchPackingArgs),
 }
@@ -92,6 +94,17 @@ pub struct BenchPackingArgs {
     pub task: Option<String>,
     /// Timed steps of each kind.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub iters: u64,
+}
+
+/// `m6 bench comm`.
+#[derive(Args, Debug, Clone)]
+pub struct BenchCommArgs {
+    /// Numbers (f32) that each rank has, in megabytes.
+    #[arg(long, default_value_t = 64, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub mb: u64,
+    /// Timed exchanges of each kind.
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub iters: u64,
 }
 

@@ -1,6 +1,7 @@
 //! `m6 bench`: fixed workloads, timed.
 
 mod args;
+mod comm;
 mod draw;
 mod moe;
 mod vqgan;
@@ -30,6 +31,7 @@ pub fn run(verb: &BenchVerb, common: &Common, terminal: &Terminal) -> Result<()>
         BenchVerb::Vqgan(args) => vqgan::run(args, common, terminal),
         BenchVerb::Draw(args) => draw::run(args, seed, terminal),
         BenchVerb::Tokenizer(args) => tokenizer(args, terminal),
+        BenchVerb::Comm(args) => comm::run(args, terminal),
         BenchVerb::Packing(args) => packing(args, common, terminal),
     }
 }

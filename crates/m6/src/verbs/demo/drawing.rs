@@ -5,7 +5,7 @@ use crate::config;
 use crate::error::{Code, Failure, OrFail, Result};
 use crate::out::Terminal;
 use crate::verbs::draw::Studio;
-use crate::verbs::{eval, prepare, pretrain, vqgan};
+use crate::verbs::{eval, prepare, pretrain, ranks, vqgan};
 use m6_image::Rgb8;
 use m6_model::DrawMethod;
 use m6_world::World;
@@ -73,7 +73,7 @@ pub fn make(
     prepare::prepare(&loaded.config, &data, false, terminal)?;
     pretrain::fit_to_data(&mut loaded.config, &data, terminal)?;
     loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
-    let outcome = pretrain::pretrain(&loaded, &job(&data, &run), stop, terminal)?;
+    let outcome = pretrain::pretrain(&loaded, &job(&data, &run), stop, &ranks::alone(), terminal)?;
     interrupted(outcome.interrupted)?;
     let studio = Studio::open(&run, None, terminal)?;
     let side = loaded.config.data.image_side;

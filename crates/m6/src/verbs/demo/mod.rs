@@ -5,7 +5,7 @@ mod drawing;
 mod exam;
 mod page;
 
-use super::{prepare, pretrain};
+use super::{prepare, pretrain, ranks};
 use crate::cli::{Common, DemoArgs};
 use crate::config::{self, Loaded};
 use crate::error::{Code, Failure, OrFail, Result};
@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         tasks: Default::default(),
         exam: None,
     };
-    let outcome = pretrain::pretrain(&loaded, &job, &stop, terminal)?;
+    let outcome = pretrain::pretrain(&loaded, &job, &stop, &ranks::alone(), terminal)?;
     if outcome.interrupted {
         return Err(Failure::new(Code::Interrupted, "interrupted")
             .hint("run `m6 demo` again; it starts afresh"));

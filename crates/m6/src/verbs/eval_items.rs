@@ -1,15 +1,29 @@
-//! Records with pictures and texts that an evaluation reads: from a file, or of the sample world.
+//! Pairs of picture and text that an evaluation reads, as an exam in captions finds them.
 
-use super::common as shared;
+use super::exams::{Asked, Sets, layout_of};
+use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
-use m6_data::{DataConfig, Fields, Kind, SourceConfig, WorldSplit};
+use clap::Args;
+use m6_eval::ExamTask;
 use m6_train::LoadedModel;
 use std::collections::BTreeSet;
-use std::path::Path;
 
-/// Pictures of the sample world that are drawn where the command line names none.
-const N_DRAWN: u64 = 500;
+/// What is read.
+#[derive(Args, Debug, Clone)]
+pub struct PairArgs {
+    /// Pictures with texts: prepared data or a configuration (the held-out records of its sources), a file (.tar, .jsonl, .json, .parquet)
+    /// or a folder of pictures (all of them), or `world` for unseen combinations of the sample world. Fields of a file: --set
+    /// source.KEY=FIELD.
+    #[arg(long, value_name = "SOURCE")]
+    pub data: String,
+    /// Only this source of the configuration; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub source: Vec<String>,
+    /// Records to read, 0 for all.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub n: usize,
+}
 
 /// A picture with the texts that belong to it.
 pub struct Item {
@@ -21,128 +35,72 @@ pub struct Item {
     pub texts: Vec<Vec<u32>>,
 }
 
-/// The records of `data`, at most `most` (0: all): a tar or JSON lines of pictures with `captions`, a folder of pictures with texts beside
-/// them, or the word `world` for unseen combinations of the sample world. Records without picture or text are passed over and told.
+/// The records that `args` name. Those without picture or text are passed over and told.
 pub fn read(
-    data: &Path,
-    most: usize,
+    args: &PairArgs,
+    common: &Common,
     loaded: &LoadedModel,
     terminal: &Terminal,
 ) -> Result<Vec<Item>> {
-    let source = source_of(data, most)?;
-    let root = data.parent().unwrap_or(Path::new("."));
-    let mut reader = m6_data::open(&source, root).or_usage()?;
-    let side = loaded.model.config().patches.image_side;
-    let (fit, limit) = (shared::fit_of(loaded), DataConfig::default().max_pixels);
-    let max_text = loaded.config.data["max_text"].as_u64();
-    let max_text = max_text.map_or(loaded.model.config().max_len, |n| n as usize);
-    let (mut items, mut ids, mut passed) = (Vec::new(), BTreeSet::new(), Vec::new());
-    while let Some(record) = reader.next() {
-        if most > 0 && items.len() == most {
-            break;
-        }
-        let record = match record {
-            Ok(record) => record,
-            Err(bad) => {
-                passed.push(format!("{}: {}", bad.where_, bad.detail));
-                continue;
-            }
-        };
-        let texts = match record.captions.is_empty() {
-            true => record.text.into_iter().collect(),
-            false => record.captions,
-        };
-        let texts: Vec<Vec<u32>> = texts
-            .iter()
-            .map(|text| {
-                let mut ids = loaded.tokenizer.encode(text);
-                ids.truncate(max_text);
-                ids
-            })
-            .filter(|ids| !ids.is_empty())
-            .collect();
-        let Some(picture) = record.images.first().filter(|_| !texts.is_empty()) else {
-            passed.push(format!("{}: no picture or no text", record.place));
-            continue;
-        };
-        match picture.square(side, fit, limit) {
-            Ok(picture) if ids.insert(record.id.clone()) => items.push(Item {
-                id: record.id,
-                picture,
-                texts,
-            }),
-            Ok(_) => {
-                return Err(Failure::data(format!(
-                    "{}: the id `{}` is there twice",
-                    record.place, record.id
-                )));
-            }
-            Err((_, detail)) => passed.push(format!("{}: {detail}", record.place)),
-        }
+    let layout = layout_of(loaded)?;
+    let sets = Sets::of(&common.set);
+    if let Some(set) = sets.generate.first() {
+        return Err(Failure::usage(format!(
+            "--set generate.{set}: nothing is written here"
+        )));
     }
-    if let Some(first) = passed.first() {
+    let most = (args.n > 0).then_some(args.n);
+    let task = ExamTask::Caption;
+    let asked = Asked::find(task, &args.data, &args.source, &sets, most)?;
+    let found = asked
+        .read(task, &layout, most.unwrap_or(usize::MAX))
+        .or_data()?;
+    let picture_bytes = loaded.model.config().patches.picture_bytes();
+    let (mut items, mut ids, mut n_empty) = (Vec::new(), BTreeSet::new(), 0);
+    for item in found.items {
+        let texts = item.answers.iter().map(|text| {
+            let mut ids = loaded.tokenizer.encode(text);
+            ids.truncate(layout.max_text);
+            ids
+        });
+        let texts: Vec<Vec<u32>> = texts.filter(|ids| !ids.is_empty()).collect();
+        let Some(picture) = item.pictures.get(..picture_bytes) else {
+            return Err(Failure::data(format!(
+                "{}: its picture has {} bytes, the model takes {picture_bytes}",
+                item.id,
+                item.pictures.len()
+            )));
+        };
+        if texts.is_empty() {
+            n_empty += 1;
+            continue;
+        }
+        if !ids.insert(item.id.clone()) {
+            return Err(Failure::data(format!(
+                "{}: the id `{}` is there twice",
+                args.data, item.id
+            )));
+        }
+        items.push(Item {
+            id: item.id,
+            picture: picture.to_vec(),
+            texts,
+        });
+    }
+    let n_passed = found.bad.len() + found.n_passed_over + n_empty;
+    if n_passed > 0 {
+        let first = found.bad.first();
+        let first = first.map_or("without picture or text".to_owned(), String::clone);
         terminal.say(&format!(
-            "warning: {} record(s) passed over, the first: {first}",
-            passed.len()
+            "warning: {n_passed} record(s) passed over, the first: {first}"
         ));
     }
     if items.len() < 2 {
         return Err(Failure::data(format!(
             "{} has {} record(s) with a picture and a text; at least 2 are needed to tell apart",
-            data.display(),
+            args.data,
             items.len()
-        ))
-        .hint("a .tar of id.jpg + id.json, or a .jsonl, with the fields `image` and `captions`"));
+        )));
     }
     Ok(items)
-}
-
-fn source_of(data: &Path, most: usize) -> Result<SourceConfig> {
-    let name = data.file_name().map(|name| name.to_string_lossy());
-    let name = name.unwrap_or_default().into_owned();
-    let base = SourceConfig {
-        name: "data".into(),
-        path: Fields::from([name.as_str()]),
-        ..SourceConfig::default()
-    };
-    if data == Path::new("world") {
-        return Ok(SourceConfig {
-            path: Fields::default(),
-            split: WorldSplit::HeldOut,
-            n: if most > 0 { most as u64 } else { N_DRAWN },
-            ..base
-        });
-    }
-    if !data.exists() {
-        return Err(
-            Failure::usage(format!("there is no {}", data.display())).hint(
-                "--data FILE.tar, FILE.jsonl or a folder of pictures, or `world` for the sample world",
-            ),
-        );
-    }
-    let captions = Fields::from(["captions"]);
-    let extension = data.extension().and_then(|e| e.to_str()).unwrap_or("");
-    match (data.is_dir(), extension) {
-        (true, _) => Ok(SourceConfig {
-            kind: Kind::Folder,
-            ..base
-        }),
-        (_, "tar") => Ok(SourceConfig {
-            kind: Kind::Webdataset,
-            id: Some("id".into()),
-            captions,
-            ..base
-        }),
-        (_, "jsonl") => Ok(SourceConfig {
-            kind: Kind::Jsonl,
-            id: Some("id".into()),
-            image: Fields::from(["image"]),
-            captions,
-            ..base
-        }),
-        _ => Err(Failure::usage(format!(
-            "{}: cannot tell its form from its name; expected .tar, .jsonl or a folder",
-            data.display()
-        ))),
-    }
 }

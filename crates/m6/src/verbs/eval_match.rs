@@ -1,7 +1,7 @@
 //! `m6 eval match`: does the match head tell own texts from swapped ones? And `m6 generate match`.
 
 use super::common as shared;
-use super::eval_items::{self, Item};
+use super::eval_items::{self, Item, PairArgs};
 use crate::cli::Common;
 use crate::error::{Failure, OrFail, Result};
 use crate::out::Terminal;
@@ -21,12 +21,9 @@ pub struct EvalMatchArgs {
     /// Run, checkpoint or exported model with a match head.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Pictures with texts: FILE.tar (id.jpg + id.json), FILE.jsonl with `image` and `captions`, a folder, or `world` for the sample world.
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// Records to read, 0 for all.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub n: usize,
+    /// What is read.
+    #[command(flatten)]
+    pub pairs: PairArgs,
     /// Writes what the model said, a line each, as `m6 score match` reads candidates; the truth goes to FILE with `.truth.jsonl` behind its
     /// name.
     #[arg(long, value_name = "FILE")]
@@ -63,7 +60,7 @@ pub fn run(args: &EvalMatchArgs, common: &Common, terminal: &Terminal) -> Result
     let loaded = shared::load_model(&args.model, terminal)?;
     // Without the head nothing need be read.
     loaded.model.match_scores(&[], 0).or_usage()?;
-    let items = eval_items::read(&args.data, args.n, &loaded, terminal)?;
+    let items = eval_items::read(&args.pairs, common, &loaded, terminal)?;
     if common.dry_run {
         terminal.say(&format!("would match {} records", items.len()));
         return Ok(());

@@ -1,7 +1,7 @@
 //! `m6 eval retrieval`: texts to pictures and back by the vectors of the contrastive head, then the first ones again by the match head.
 
 use super::common as shared;
-use super::eval_items::{self, Item};
+use super::eval_items::{self, Item, PairArgs};
 use super::eval_match::{figures, write_both};
 use crate::cli::Common;
 use crate::error::{OrFail, Result};
@@ -24,13 +24,9 @@ pub struct EvalRetrievalArgs {
     /// Run, checkpoint or exported model with a contrastive head.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Pictures with texts: FILE.tar (id.jpg + id.json), FILE.jsonl with `image` and `captions`, a folder, or `world` for the sample world.
-    /// Every text of a record asks for its picture, and its picture for any of them.
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// Records to read, 0 for all.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub n: usize,
+    /// What is read.
+    #[command(flatten)]
+    pub pairs: PairArgs,
     /// The first K of every ranking are ranked again by the match head, where the model or --matcher has one; 0 leaves them.
     #[arg(long, default_value_t = 10, value_name = "K")]
     pub rerank: usize,
@@ -85,7 +81,7 @@ pub fn run(args: &EvalRetrievalArgs, common: &Common, terminal: &Terminal) -> Re
     if let Some(other) = &other {
         other.model.match_scores(&[], 0).or_usage()?;
     }
-    let items = eval_items::read(&args.data, args.n, &loaded, terminal)?;
+    let items = eval_items::read(&args.pairs, common, &loaded, terminal)?;
     let pool = Pool::new(&items);
     if common.dry_run {
         terminal.say(&format!(
@@ -106,7 +102,7 @@ pub fn run(args: &EvalRetrievalArgs, common: &Common, terminal: &Terminal) -> Re
         let judged = match &other {
             None => &items,
             Some(other) => {
-                own = eval_items::read(&args.data, args.n, other, terminal)?;
+                own = eval_items::read(&args.pairs, common, other, terminal)?;
                 &own
             }
         };

@@ -4,6 +4,8 @@ mod page;
 pub mod record;
 mod source;
 
+pub use source::{Asked, Sets};
+
 use super::common as shared;
 use crate::cli::Common;
 use crate::error::{Code, Failure, OrFail, Result};
@@ -22,8 +24,8 @@ pub struct ExamArgs {
     /// Run folder, checkpoint folder or exported model.
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// What is asked: prepared data or a configuration (the held-out records of its sources), or a file of records (.jsonl, .json, .parquet,
-    /// .tar; all of them). Texts are read from the sources as they were written. Fields of a file: --set source.KEY=FIELD.
+    /// What is asked: prepared data or a configuration (the held-out records of its sources), a file of records (.jsonl, .json, .parquet,
+    /// .tar) or, for captions, a folder of pictures (all of them), or `world` for unseen combinations of the sample world. Texts are read from the sources as they were written. Fields of a file: --set source.KEY=FIELD.
     #[arg(long, value_name = "SOURCE")]
     pub data: String,
     /// Only this source of the configuration; may be given several times.
@@ -63,7 +65,7 @@ pub struct ExamArgs {
 
 /// Runs the verb.
 pub fn run(task: ExamTask, args: &ExamArgs, common: &Common, terminal: &Terminal) -> Result<()> {
-    let sets = source::Sets::of(&common.set);
+    let sets = Sets::of(&common.set);
     let settings = settings(task, args, &sets, common.seed)?;
     let loaded = shared::load_model(&args.model, terminal)?;
     let exam = open(task, args, &sets, settings, &loaded)?;
@@ -110,12 +112,12 @@ pub fn run(task: ExamTask, args: &ExamArgs, common: &Common, terminal: &Terminal
 fn open(
     task: ExamTask,
     args: &ExamArgs,
-    sets: &source::Sets,
+    sets: &Sets,
     settings: Settings,
     loaded: &LoadedModel,
 ) -> Result<Exam> {
     let layout = layout_of(loaded)?;
-    let asked = source::Asked::find(task, &args.data, &args.source, sets)?;
+    let asked = Asked::find(task, &args.data, &args.source, sets, args.n)?;
     let n = args.n.unwrap_or(usize::MAX);
     let items = asked.read(task, &layout, n).map_err(failure)?;
     Ok(Exam {
@@ -128,7 +130,7 @@ fn open(
 }
 
 /// How the data of a model's training was laid out.
-fn layout_of(loaded: &LoadedModel) -> Result<DataConfig> {
+pub fn layout_of(loaded: &LoadedModel) -> Result<DataConfig> {
     let layout: DataConfig =
         serde_json::from_value(loaded.config.data.clone()).map_err(|error| {
             Failure::data(format!(
@@ -140,12 +142,7 @@ fn layout_of(loaded: &LoadedModel) -> Result<DataConfig> {
 }
 
 /// The table's row of a task, changed by flags and `--set generate.KEY=VALUE`.
-fn settings(
-    task: ExamTask,
-    args: &ExamArgs,
-    sets: &source::Sets,
-    seed: Option<u64>,
-) -> Result<Settings> {
+fn settings(task: ExamTask, args: &ExamArgs, sets: &Sets, seed: Option<u64>) -> Result<Settings> {
     let mut table = toml::Table::try_from(Settings::of(task)).or_usage()?;
     for set in &sets.generate {
         crate::config::apply_set(&mut table, set)?;

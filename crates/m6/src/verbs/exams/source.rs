@@ -1,12 +1,15 @@
-//! What `--data` names: prepared data, a configuration, or a file of records.
+//! What `--data` names: prepared data, a configuration, a file of records, a folder of pictures, or the sample world.
 
 use crate::config;
 use crate::error::{Failure, OrFail, Result};
-use m6_data::{DataConfig, Fields, Kind, MANIFEST_FILE, Manifest, SourceConfig};
+use m6_data::{DataConfig, Fields, Kind, MANIFEST_FILE, Manifest, SourceConfig, WorldSplit};
 use m6_eval::{ExamError, ExamTask, Items, Which};
 use serde_json::Value;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+
+/// Records of the sample world that are made where the command line says no number.
+const N_DRAWN: usize = 500;
 
 /// `--set` values by what they are about.
 #[derive(Default)]
@@ -44,9 +47,32 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What `data` names.
-    pub fn find(task: ExamTask, data: &str, names: &[String], sets: &Sets) -> Result<Self> {
+    /// What `data` names, of which at most `most` records will be asked about.
+    pub fn find(
+        task: ExamTask,
+        data: &str,
+        names: &[String],
+        sets: &Sets,
+        most: Option<usize>,
+    ) -> Result<Self> {
         let path = Path::new(data);
+        let of_pictures = task == ExamTask::Caption && path.is_dir() && !is_prepared(path);
+        if data == "world" || of_pictures {
+            if let Some(set) = sets.source.iter().chain(&sets.config).next() {
+                return Err(Failure::usage(format!(
+                    "--set {set}: {data} has no fields and no configuration"
+                )));
+            }
+            let source = match of_pictures {
+                true => folder(path),
+                false => drawn(most.unwrap_or(N_DRAWN)),
+            };
+            return Ok(Self {
+                sources: vec![source],
+                root: PathBuf::from("."),
+                which: Which::All,
+            });
+        }
         let is_preset = config::PRESETS.iter().any(|(name, _)| *name == data);
         let is_config = is_preset || path.extension().is_some_and(|e| e == "toml");
         if path.is_dir() || is_config {
@@ -76,7 +102,7 @@ impl Asked {
         }
         if !path.is_file() {
             return Err(Failure::usage(format!("--data {data}: there is nothing of this name"))
-                .hint("prepared data, a configuration (.toml), or a file of records (.jsonl, .json, .parquet, .tar)"));
+                .hint("prepared data, a configuration (.toml), a file of records (.jsonl, .json, .parquet, .tar), or the word `world`"));
         }
         Ok(Self {
             sources: vec![of_file(task, path, &sets.source)?],
@@ -96,9 +122,33 @@ impl Asked {
     }
 }
 
+fn is_prepared(dir: &Path) -> bool {
+    dir.join(MANIFEST_FILE).is_file()
+}
+
+/// Unseen combinations of the sample world.
+fn drawn(n: usize) -> SourceConfig {
+    SourceConfig {
+        name: "world".to_owned(),
+        split: WorldSplit::HeldOut,
+        n: n as u64,
+        ..SourceConfig::default()
+    }
+}
+
+/// Pictures with texts beside them.
+fn folder(path: &Path) -> SourceConfig {
+    SourceConfig {
+        name: "data".to_owned(),
+        kind: Kind::Folder,
+        path: Fields(vec![path.display().to_string()]),
+        ..SourceConfig::default()
+    }
+}
+
 /// The configuration that data was prepared with.
 fn prepared(dir: &Path, sets: &[String]) -> Result<DataConfig> {
-    if !dir.join(MANIFEST_FILE).is_file() {
+    if !is_prepared(dir) {
         return Err(Failure::usage(format!(
             "--data {}: the folder is no prepared data, it has no {MANIFEST_FILE}",
             dir.display()

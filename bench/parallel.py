@@ -70,7 +70,7 @@ def memory():
              "train.rows_per_batch=4", "train.activation_checkpointing=true", f"train.steps={args.steps}"]
     rows = []
     for n in args.ranks:
-        for zero in range(4) if n > 1 else [0]:
+        for zero in args.zero if n > 1 else [0]:
             out = os.path.join(args.work, f"memory-{n}-{zero}")
             process = job(n, out, model + [f"parallel.zero={zero}"])
             most = 0.0

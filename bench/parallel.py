@@ -15,6 +15,7 @@ parser.add_argument("what", choices=["memory", "speed"])
 parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--work", default="target/parallel")
 parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
+parser.add_argument("--zero", type=int, nargs="*", default=[0, 1, 2, 3])
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--steps", type=int, default=12)
 args = parser.parse_args()
@@ -69,7 +70,7 @@ def memory():
              "train.rows_per_batch=4", "train.activation_checkpointing=true", f"train.steps={args.steps}"]
     rows = []
     for n in args.ranks:
-        for zero in range(4) if n > 1 else [0]:
+        for zero in args.zero if n > 1 else [0]:
             out = os.path.join(args.work, f"memory-{n}-{zero}")
             process = job(n, out, model + [f"parallel.zero={zero}"])
             most = 0.0
@@ -86,18 +87,19 @@ def memory():
 
 
 def speed():
-    model = ["model.d_model=256", "model.d_ff=1024", "model.n_layers=6", "train.optimizer=\"adamw\"", f"train.steps={args.steps}"]
-    ways = [("one", 1, 0)] + [(f"two, ZeRO {zero}", 2, zero) for zero in range(4)]
+    model = ["model.d_model=256", "model.d_ff=1024", "model.n_layers=4", "train.optimizer=\"adamw\"", f"train.steps={args.steps}"]
+    ways = [("one", 1, 0)] + [(f"two, ZeRO {zero}", 2, zero) for zero in args.zero]
     seen = {name: [] for name, _, _ in ways}
     waited = {name: [] for name, _, _ in ways}
     for _ in range(args.rounds):
         for name, n, zero in ways:
             out = os.path.join(args.work, "speed")
-            process = job(n, out, model + [f"train.accum={n}", f"train.rows_per_batch={8 * n}", f"parallel.zero={zero}"])
+            process = job(n, out, model + [f"train.accum={n}", f"train.rows_per_batch={4 * n}", f"parallel.zero={zero}"])
             assert process.wait() == 0
             steps = lines(out)[2:]
             seen[name].append(statistics.median(s["tokens_per_s"] for s in steps))
             waited[name].append(statistics.median(s.get("comm_s", 0.0) for s in steps))
+            print(json.dumps({"way": name, "tokens_per_s": seen[name][-1], "comm_s": waited[name][-1]}), flush=True)
     one = statistics.median(seen["one"])
     rows = []
     for name, n, _ in ways:

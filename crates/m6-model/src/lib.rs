@@ -21,6 +21,7 @@ mod load;
 mod model;
 mod params;
 mod patches;
+pub mod plan;
 pub mod spec;
 mod transformer;
 pub mod vqgan;

@@ -27,7 +27,7 @@ mod tensorboard;
 pub mod vqgan;
 
 pub use checkpoint::{Best, CHECKPOINT_VERSION, SavedConfig, TrainState};
-pub use config::{BestBy, TrainConfig};
+pub use config::{BestBy, OptimizerKind, TrainConfig};
 pub use ema::Ema;
 pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{HeldOut, TaskLoss, evaluate};

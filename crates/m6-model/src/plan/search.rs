@@ -3,6 +3,7 @@
 use super::mesh::{Mesh, divisors};
 use super::{Layout, Plan, Planner};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// How far GPUs are multiplied to find room, as a power of two.
 const MOST_DOUBLINGS: u32 = 10;
@@ -79,16 +80,34 @@ impl Planner {
         out
     }
 
-    /// Layouts for `gpus` devices that fit, the fastest first; of equally fast ones the smaller comes first.
+    /// Layouts for `gpus` devices that fit, the fastest first; of equally fast ones the lower stage of ZeRO. Of layouts that differ in the
+    /// micro-batch alone the largest that is as fast as any, within a hundredth, since small products fall short of the stated efficiency.
     pub fn search(&self, gpus: usize) -> Vec<Plan> {
         let plans = self
             .layouts(gpus, None)
             .into_iter()
             .map(|layout| self.plan(&layout));
-        let mut out: Vec<Plan> = plans.filter(|plan| plan.fits).collect();
+        let mut by_mesh: HashMap<(Mesh, bool), Vec<Plan>> = HashMap::new();
+        for plan in plans.filter(|plan| plan.fits) {
+            let key = (plan.layout.mesh, plan.layout.checkpointing);
+            by_mesh.entry(key).or_default().push(plan);
+        }
+        let mut out: Vec<Plan> = by_mesh
+            .into_values()
+            .filter_map(largest_of_the_fast)
+            .collect();
         out.sort_by(|a, b| {
             let faster = b.samples_per_s.total_cmp(&a.samples_per_s);
-            faster.then(a.bytes.total.total_cmp(&b.bytes.total))
+            let key = |plan: &Plan| {
+                let mesh = plan.layout.mesh;
+                (
+                    mesh.zero,
+                    mesh.tensor,
+                    mesh.expert,
+                    plan.layout.checkpointing,
+                )
+            };
+            faster.then_with(|| key(a).cmp(&key(b)))
         });
         out
     }
@@ -111,6 +130,17 @@ impl Planner {
             })
         })
     }
+}
+
+fn largest_of_the_fast(plans: Vec<Plan>) -> Option<Plan> {
+    let best = plans
+        .iter()
+        .map(|plan| plan.samples_per_s)
+        .fold(0.0, f64::max);
+    let fast = plans
+        .into_iter()
+        .filter(|plan| plan.samples_per_s >= 0.99 * best);
+    fast.max_by_key(|plan| plan.layout.micro_batch)
 }
 
 /// Settings of `b` that are not those of `a`; `data` follows from the others and counts with more devices alone.

@@ -49,7 +49,8 @@ pub fn seconds(job: &Job, states: &States, layout: &Layout, flows: &[Flow], kept
     let compute = samples * flops_of_sample(job, layout) / sustained;
     let of = |kinds: &[Kind]| -> f64 {
         let flows = flows.iter().filter(|flow| kinds.contains(&flow.kind));
-        flows.map(Flow::seconds).sum()
+        // An empty sum is -0.
+        flows.map(Flow::seconds).fold(0.0, |a, b| a + b)
     };
     // Of one forward, two backward and, with checkpointing, one more forward, all but the first are the backward pass.
     let backward = compute

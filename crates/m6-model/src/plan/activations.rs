@@ -308,8 +308,7 @@ mod tests {
 
     #[test]
     fn a_small_residual_network_keeps_two_maps_a_stage() {
-        let mut cfg = ModelConfig::default();
-        cfg.patches = PatchConfig {
+        let patches = PatchConfig {
             kind: PatchKind::Resnet,
             scope: PatchScope::Picture,
             image_side: 8,
@@ -317,6 +316,10 @@ mod tests {
             widths: vec![8, 16],
             blocks: vec![0, 1],
             ..PatchConfig::default()
+        };
+        let mut cfg = ModelConfig {
+            patches,
+            ..ModelConfig::default()
         };
         // 3 x 64 pixels, 8 x 16 twice, 16 x 4 seven times; 4 patches of 16 features and of their projection.
         let expected = 192.0 + 256.0 + 448.0 + 4.0 * (16.0 + 1024.0);

@@ -131,7 +131,7 @@ fn gcd(a: usize, b: usize) -> usize {
 pub(super) fn divisors(n: usize) -> Vec<usize> {
     let mut out: Vec<usize> = (1..)
         .take_while(|i| i * i <= n)
-        .filter(|i| n % i == 0)
+        .filter(|i| n.is_multiple_of(*i))
         .collect();
     let large: Vec<usize> = out
         .iter()

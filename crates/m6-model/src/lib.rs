@@ -22,6 +22,7 @@ mod load;
 mod model;
 mod params;
 mod patches;
+pub mod plan;
 pub mod spec;
 mod transformer;
 pub mod vqgan;

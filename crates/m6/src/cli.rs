@@ -7,6 +7,7 @@ use crate::verbs::eval_match::{EvalMatchArgs, MatchArgs};
 use crate::verbs::eval_retrieval::EvalRetrievalArgs;
 use crate::verbs::exams::ExamArgs;
 use crate::verbs::finetune::FinetuneArgs;
+use crate::verbs::plan::PlanArgs;
 use crate::verbs::poem::PoemArgs;
 use crate::verbs::score::ScoreVerb;
 use clap::builder::TypedValueParser;
@@ -537,13 +538,6 @@ pub struct GenerateArgs {
     /// Prompts decoded together.
     #[arg(long, default_value_t = 32, value_name = "N")]
     pub batch: usize,
-}
-
-/// `m6 plan`.
-#[derive(Args, Debug, Clone)]
-pub struct PlanArgs {
-    /// Preset name or TOML file.
-    pub config: String,
 }
 
 /// `m6 preset ...`.

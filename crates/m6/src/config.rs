@@ -10,7 +10,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Presets by name; each is a whole configuration a file can extend.
-pub const PRESETS: [(&str, &str); 12] = [
+pub const PRESETS: [(&str, &str); 15] = [
     ("m6-nano", include_str!("../presets/m6-nano.toml")),
     ("m6-demo", include_str!("../presets/m6-demo.toml")),
     ("m6-demo-draw", include_str!("../presets/m6-demo-draw.toml")),
@@ -19,6 +19,12 @@ pub const PRESETS: [(&str, &str); 12] = [
     ("m6-base", include_str!("../presets/m6-base.toml")),
     ("m6-10b", include_str!("../presets/m6-10b.toml")),
     ("m6-100b", include_str!("../presets/m6-100b.toml")),
+    (
+        "m6-100b-every",
+        include_str!("../presets/m6-100b-every.toml"),
+    ),
+    ("m6-t-1t", include_str!("../presets/m6-t-1t.toml")),
+    ("m6-10t", include_str!("../presets/m6-10t.toml")),
     ("vqgan-demo", include_str!("../presets/vqgan-demo.toml")),
     ("vqgan-64", include_str!("../presets/vqgan-64.toml")),
     ("vqgan-256", include_str!("../presets/vqgan-256.toml")),

@@ -1,0 +1,277 @@
+//! Bytes that last from step to step: weights, gradients, moments (ZeRO: Rajbhandari and others 2020, section 3).
+
+use super::mesh::Mesh;
+use crate::config::ModelConfig;
+use crate::spec::{Part, Spec, specs};
+use serde::Serialize;
+
+/// What an optimizer keeps of a parameter. `m6 pretrain` has the first two; the others are for planning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Moments {
+    /// Two numbers in f32.
+    AdamW,
+    /// One number in f32 for matrices between vectors, two for everything else.
+    Muon,
+    /// Two numbers of 8 bits (Dettmers and others 2022), their scales left out.
+    AdamW8,
+    /// Sums of the rows and columns of a matrix in f32, one number for each value of a vector; no momentum (Shazeer and Stern 2018).
+    Adafactor,
+}
+
+impl Moments {
+    /// Bytes for a parameter of this shape.
+    fn bytes(self, spec: &Spec) -> f64 {
+        let n = spec.n_elements() as f64;
+        match self {
+            Self::AdamW => 8.0 * n,
+            Self::AdamW8 => 2.0 * n,
+            Self::Muon if is_hidden(spec) => 4.0 * n,
+            Self::Muon => 8.0 * n,
+            Self::Adafactor => match (spec.decay, spec.part, spec.shape.as_slice()) {
+                (true, Part::Experts, &[e, rows, columns]) => 4.0 * (e * (rows + columns)) as f64,
+                (true, _, &[rows, ref rest @ ..]) if !rest.is_empty() => {
+                    4.0 * (rows + rest.iter().product::<usize>()) as f64
+                }
+                _ => 4.0 * n,
+            },
+        }
+    }
+}
+
+/// As [`crate::Model::hidden_matrices`].
+fn is_hidden(spec: &Spec) -> bool {
+    let part = [
+        Part::PatchNetwork,
+        Part::PatchProjection,
+        Part::Attention,
+        Part::FeedForward,
+        Part::Experts,
+    ];
+    part.contains(&spec.part) && spec.shape.len() >= 2 && spec.decay
+}
+
+/// Bytes of one number of each kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NumberBytes {
+    /// Of a weight that is computed with.
+    pub weight: f64,
+    /// Of a gradient.
+    pub gradient: f64,
+    /// Of the copy of a weight that updates go to; 0 when that is the weight itself.
+    pub master: f64,
+}
+
+/// Sums over parameters that are kept in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Numbers.
+    pub params: f64,
+    /// Those of them that learn.
+    pub trained: f64,
+    /// Bytes of their moments.
+    pub moment_bytes: f64,
+}
+
+impl Tally {
+    fn add(&mut self, spec: &Spec, moments: Moments) {
+        let n = spec.n_elements() as f64;
+        self.params += n;
+        if spec.trained {
+            self.trained += n;
+            self.moment_bytes += moments.bytes(spec);
+        }
+    }
+
+    fn plus(self, other: Self, share: f64) -> Self {
+        Self {
+            params: self.params + other.params * share,
+            trained: self.trained + other.trained * share,
+            moment_bytes: self.moment_bytes + other.moment_bytes * share,
+        }
+    }
+
+    /// Bytes of a rank that holds these parameters together with `replicas - 1` others, under a stage of ZeRO.
+    pub fn kept(&self, bytes: NumberBytes, zero: u8, replicas: f64) -> Kept {
+        let share = |stage| if zero >= stage { 1.0 / replicas } else { 1.0 };
+        Kept {
+            weights: self.params * bytes.weight * share(3),
+            gradients: self.trained * bytes.gradient * share(2),
+            moments: (self.moment_bytes + self.trained * bytes.master) * share(1),
+        }
+    }
+}
+
+/// Bytes that last, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// Weights that are computed with.
+    pub weights: f64,
+    /// Their gradients.
+    pub gradients: f64,
+    /// Moments of the optimizer, and f32 copies of weights that are not f32.
+    pub moments: f64,
+}
+
+/// A model's parameters by how a mesh deals them out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct States {
+    /// The same on every rank.
+    pub whole: Tally,
+    /// Divided by `tensor`.
+    pub split: Tally,
+    /// Divided by `expert` and `tensor`.
+    pub experts: Tally,
+    /// Those of `whole` that are in no block: tables, patch network, head.
+    pub outside: f64,
+    /// Weights of the patch network.
+    pub patch_network: f64,
+    /// A block of each sort: whole, divided by `tensor`, and of experts.
+    blocks: Vec<[f64; 3]>,
+}
+
+impl States {
+    /// Of the model `cfg` under an optimizer.
+    pub fn new(cfg: &ModelConfig, moments: Moments) -> Self {
+        let mut out = Self::default();
+        let mut by_layer = vec![[0.0; 3]; cfg.n_layers];
+        for spec in specs(cfg) {
+            let sort = sort_of(&spec);
+            [&mut out.whole, &mut out.split, &mut out.experts][sort].add(&spec, moments);
+            if spec.part == Part::PatchNetwork {
+                out.patch_network += spec.n_elements() as f64;
+            }
+            let layer = spec.name.strip_prefix("blocks.");
+            let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+            match layer.and_then(|layer| by_layer.get_mut(layer)) {
+                Some(block) => block[sort] += spec.n_elements() as f64,
+                None => out.outside += spec.n_elements() as f64,
+            }
+        }
+        by_layer.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        by_layer.dedup();
+        out.blocks = by_layer;
+        out
+    }
+
+    /// What a rank has of everything but the experts.
+    pub fn dense(&self, mesh: &Mesh) -> Tally {
+        self.whole.plus(self.split, 1.0 / mesh.tensor as f64)
+    }
+
+    /// What a rank has of the experts.
+    pub fn sparse(&self, mesh: &Mesh) -> Tally {
+        Tally::default().plus(self.experts, 1.0 / (mesh.expert * mesh.tensor) as f64)
+    }
+
+    /// Numbers of the largest block as a rank computes with it: of everything but experts, and of experts.
+    pub fn largest_block(&self, mesh: &Mesh) -> (f64, f64) {
+        let t = mesh.tensor as f64;
+        let of = |&[whole, split, experts]: &[f64; 3]| {
+            (whole + split / t, experts / (mesh.expert as f64 * t))
+        };
+        let blocks = self.blocks.iter().map(of);
+        blocks
+            .max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
+            .unwrap_or_default()
+    }
+}
+
+/// 0 the same on every rank, 1 divided by tensor parallelism (as in Megatron-LM: heads and the inner width), 2 experts. Word tables are kept whole.
+fn sort_of(spec: &Spec) -> usize {
+    match spec.part {
+        Part::Experts => 2,
+        Part::Attention | Part::FeedForward => {
+            let is_summed = [".out.bias", ".down.bias"];
+            usize::from(!is_summed.iter().any(|end| spec.name.ends_with(end)))
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ExpertsConfig;
+
+    /// Bytes of the ZeRO paper: 16-bit weights and gradients, 12 bytes of optimizer.
+    const MIXED: NumberBytes = NumberBytes {
+        weight: 2.0,
+        gradient: 2.0,
+        master: 4.0,
+    };
+
+    #[test]
+    fn stages_give_the_bytes_of_the_zero_paper() {
+        // Figure 1: 7.5 B parameters on 64 ranks.
+        let model = Tally {
+            params: 7.5e9,
+            trained: 7.5e9,
+            moment_bytes: 8.0 * 7.5e9,
+        };
+        for (zero, gb) in [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.88)] {
+            let kept = model.kept(MIXED, zero, 64.0);
+            let total = (kept.weights + kept.gradients + kept.moments) / 1e9;
+            assert!((total / gb - 1.0).abs() < 5e-3, "zero {zero}: {total}");
+        }
+    }
+
+    #[test]
+    fn a_mesh_divides_what_it_says() {
+        let cfg = ModelConfig {
+            experts: ExpertsConfig {
+                n_experts: 8,
+                ..ExpertsConfig::default()
+            },
+            ..ModelConfig::default()
+        };
+        let states = States::new(&cfg, Moments::AdamW);
+        let (d, f) = (1024.0, 4096.0);
+        // 24 blocks of attention and 12 dense ones of feed-forward; biases after a sum are on every rank.
+        let split = 24.0 * (4.0 * d * d + 3.0 * d) + 12.0 * (2.0 * d * f + f);
+        assert_eq!(states.split.params, split);
+        let mesh = Mesh {
+            data: 4,
+            expert: 4,
+            tensor: 2,
+            zero: 0,
+        };
+        let whole = states.whole.params;
+        assert_eq!(states.dense(&mesh).params, whole + split / 2.0);
+        assert_eq!(states.sparse(&mesh).params, states.experts.params / 8.0);
+        let total = whole + split + states.experts.params;
+        assert_eq!(total, crate::count(&cfg).params_total as f64);
+        let (_, experts) = states.largest_block(&mesh);
+        assert!((experts / (states.experts.params / 12.0 / 8.0) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn optimizers_keep_what_they_are_known_to_keep() {
+        let bytes = |moments| {
+            let states = States::new(&ModelConfig::default(), moments);
+            states.whole.moment_bytes + states.split.moment_bytes
+        };
+        let cfg = ModelConfig::default();
+        let trained: u64 = specs(&cfg)
+            .iter()
+            .filter(|s| s.trained)
+            .map(Spec::n_elements)
+            .sum();
+        assert_eq!(bytes(Moments::AdamW), 8.0 * trained as f64);
+        assert_eq!(bytes(Moments::AdamW8), 2.0 * trained as f64);
+        let muon = bytes(Moments::Muon) / trained as f64;
+        assert!((4.0..4.6).contains(&muon), "{muon}");
+        // A matrix of 1024 x 4096 keeps 5120 numbers.
+        let adafactor = bytes(Moments::Adafactor) / trained as f64;
+        assert!((0.0..0.02).contains(&adafactor), "{adafactor}");
+    }
+
+    #[test]
+    fn what_does_not_learn_has_weights_alone() {
+        let mut cfg = ModelConfig::default();
+        cfg.patches.trained = false;
+        let whole = States::new(&cfg, Moments::AdamW).whole;
+        // The network and its statistics.
+        assert_eq!(whole.params - whole.trained, 23_508_032.0 + 53_120.0);
+    }
+}

@@ -175,3 +175,20 @@ fn killed_runs_and_any_number_of_threads_end_in_the_same_bytes() {
     last_json(&pretrain(&path("killed"), &resume));
     assert_eq!(weights(&path("one")), weights(&path("killed")));
 }
+
+#[test]
+fn a_model_that_cannot_be_held_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("run");
+    // A thousand million experts a block.
+    let output = pretrain(
+        &out,
+        &with_experts(&["--set", "model.experts.n_experts=1000000000"]),
+    );
+    let error = failed_with(&output, 2);
+    assert!(
+        error.contains("B parameters") && error.contains("m6 plan"),
+        "{error}"
+    );
+    assert!(!out.exists());
+}

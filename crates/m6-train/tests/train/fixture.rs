@@ -277,8 +277,9 @@ pub fn resume<O: Watch>(dir: &Path, config: &TrainConfig, observer: &mut O) -> R
     )
 }
 
-/// One rank of a run, with dropout.
+/// One rank of a run, with dropout; perhaps of another model.
 pub fn run_ranked<O: Watch>(
+    model: Option<&ModelConfig>,
     dir: &Path,
     config: &TrainConfig,
     parallel: &m6_train::ParallelConfig,
@@ -288,6 +289,7 @@ pub fn run_ranked<O: Watch>(
 ) -> Result<Outcome> {
     let ways = Ways {
         dropout: 0.1,
+        model,
         resume,
         ..Ways::default()
     };

@@ -1,6 +1,7 @@
 //! Several ranks against one. Ranks are threads here; processes are in the tests of the binary.
 
 use crate::fixture::{self, checkpoint, metrics, small_train};
+use m6_model::{ExpertsConfig, ModelConfig};
 use m6_nn::dist::{Communicator, threads};
 use m6_train::{BestBy, ClipBy, Outcome, ParallelConfig, Silent, TrainConfig};
 use std::path::Path;
@@ -35,13 +36,26 @@ fn run_on(
     parallel: &ParallelConfig,
     resume: bool,
 ) -> Vec<m6_train::Result<Outcome>> {
+    run_model_on(None, n, dir, config, parallel, resume)
+}
+
+fn run_model_on(
+    model: Option<&ModelConfig>,
+    n: usize,
+    dir: &Path,
+    config: &TrainConfig,
+    parallel: &ParallelConfig,
+    resume: bool,
+) -> Vec<m6_train::Result<Outcome>> {
     let one = |comm: Arc<dyn Communicator>| {
         // A pool each: a rank that waits must not hold the thread that another one needs.
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
             .build()
             .unwrap();
-        pool.install(|| fixture::run_ranked(dir, config, parallel, &comm, resume, &mut Silent))
+        pool.install(|| {
+            fixture::run_ranked(model, dir, config, parallel, &comm, resume, &mut Silent)
+        })
     };
     std::thread::scope(|scope| {
         let ranks: Vec<_> = threads::group(n)
@@ -92,6 +106,34 @@ fn any_number_of_ranks_learns_the_same_bytes_when_asked_to() {
             checkpoint(&many, 8).join("optimizer.safetensors").is_file()
         );
         assert!(zero > 0 || same("optimizer.safetensors"), "{what}");
+    }
+}
+
+#[test]
+fn a_model_of_experts_learns_the_same_on_many_ranks_and_counts_all_their_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = ModelConfig {
+        experts: ExpertsConfig {
+            n_experts: 4,
+            moe_every: 1,
+            ..ExpertsConfig::default()
+        },
+        ..fixture::model_config(0.1)
+    };
+    let one = dir.path().join("one");
+    let run = |n, dir: &Path, zero| {
+        let outcomes = run_model_on(Some(&model), n, dir, &train(), &exact(zero), false);
+        all_ok(outcomes);
+    };
+    run(1, &one, 0);
+    assert!(numbers(&one)[0]["moe/load_cv"].as_f64() > Some(0.0));
+    for (n, zero) in [(2, 0), (4, 2), (3, 3)] {
+        let many = dir.path().join(format!("{n}-{zero}"));
+        run(n, &many, zero);
+        let what = format!("{n} ranks, ZeRO {zero}");
+        assert_eq!(numbers(&many), numbers(&one), "{what}");
+        let same = bytes(&many, 8, "model.safetensors") == bytes(&one, 8, "model.safetensors");
+        assert!(same, "{what}");
     }
 }
 

@@ -9,17 +9,6 @@ use serde_json::json;
 pub fn run(common: &Common, terminal: &Terminal) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = common.threads.unwrap_or(cores);
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| -> Option<u64> {
-        memory
-            .lines()
-            .find(|l| l.starts_with(name))?
-            .split_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
-            .map(|kib| kib / 1024)
-    };
     let features: Vec<&str> = [
         ("avx2", cfg!(target_feature = "avx2")),
         ("fma", cfg!(target_feature = "fma")),
@@ -32,7 +21,7 @@ pub fn run(common: &Common, terminal: &Terminal) -> Result<()> {
     let peak = m6_nn::flops::measured_peak_gflops();
     let row = json!({
         "version": env!("CARGO_PKG_VERSION"), "os": std::env::consts::OS, "arch": std::env::consts::ARCH,
-        "cores": cores, "threads": threads, "memory_mb": field("MemTotal"), "memory_free_mb": field("MemAvailable"),
+        "cores": cores, "threads": threads, "memory_mb": memory_mb("MemTotal"), "memory_free_mb": memory_mb("MemAvailable"),
         "built_for": features, "f32_gflops": peak.round(),
     });
     if terminal.json() {
@@ -43,4 +32,12 @@ pub fn run(common: &Common, terminal: &Terminal) -> Result<()> {
         terminal.data(&format!("{key:15} {value}\n"));
     }
     Ok(())
+}
+
+/// A field of what Linux tells of this machine's memory, in MB; none elsewhere.
+pub fn memory_mb(name: &str) -> Option<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory.lines().find(|line| line.starts_with(name))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
 }

@@ -200,6 +200,27 @@ fn tell_prepared(config: &mut RunConfig, prepared: &DataConfig, terminal: &Termi
     config.data.codes.clone_from(&prepared.codes);
 }
 
+/// Refuses a model of which this machine cannot hold even the weights, and gradients where each rank has them whole: filling its memory
+/// would end other programs as well.
+fn fits_here(config: &config::RunConfig) -> Result<()> {
+    let Some(total) = super::doctor::memory_mb("MemTotal") else {
+        return Ok(());
+    };
+    let n_params = m6_model::count(&config.model).params_total as f64;
+    let whole = if config.parallel.zero < 2 { 2.0 } else { 1.0 };
+    let (needed, there) = (4.0 * n_params * whole, total as f64 * 1024.0 * 1024.0);
+    if needed <= there {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the model's {:.1} B parameters take at least {} here, and this machine has {}",
+        n_params / 1e9,
+        shared::bytes(needed),
+        shared::bytes(there)
+    ))
+    .hint("`m6 plan CONFIG --gpus N` tells what it takes, and on how many devices it would fit"))
+}
+
 /// Trains; the run folder holds everything needed to go on.
 pub fn pretrain(
     loaded: &config::Loaded,
@@ -209,6 +230,7 @@ pub fn pretrain(
     terminal: &Terminal,
 ) -> Result<Outcome> {
     let config = &loaded.config;
+    fits_here(config)?;
     let mixture = LoaderConfig {
         tasks: job.tasks.clone(),
         ..mixture_of(config, job.data)?

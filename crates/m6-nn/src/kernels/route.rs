@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn second_choices_follow_their_policy() {
-        let p = drawn(6, 1);
+        let logits: Vec<f64> = (0..97 * 6).map(|i| 3.0 * uniform(5, i)).collect();
+        let (p, _) = probabilities(&logits, 6, 1);
         let made = |second| {
             let routing = route(
                 &p,

@@ -180,11 +180,9 @@ fn killed_runs_and_any_number_of_threads_end_in_the_same_bytes() {
 fn a_model_that_cannot_be_held_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("run");
-    // A thousand million experts a block.
-    let output = pretrain(
-        &out,
-        &with_experts(&["--set", "model.experts.n_experts=1000000000"]),
-    );
+    // A million experts a block: terabytes.
+    let more = sets(&["model.experts.n_experts=1000000", "model.d_ff=4096"]);
+    let output = pretrain(&out, &with_experts(&more));
     let error = failed_with(&output, 2);
     assert!(
         error.contains("B parameters") && error.contains("m6 plan"),

@@ -279,6 +279,53 @@ fn set_in_list(
 }
 
 fn parse(table: Table, origin: &str) -> Result<RunConfig> {
+    let mut problems = Vec::new();
+    let known = every_key()?;
+    unknown_keys(&Value::Table(table.clone()), &known, "", &mut problems);
+    if problems.is_empty() {
+        match RunConfig::deserialize(Value::Table(table)) {
+            Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
+            Ok(mut config) => {
+                config.data = config.data.resolved();
+                problems = problems_of(&config);
+                if problems.is_empty() {
+                    return Ok(config);
+                }
+            }
+        }
+    }
+    let list = problems.join("\n  - ");
+    Err(Failure::usage(format!(
+        "{origin}: {} problem(s) in the configuration:\n  - {list}",
+        problems.len()
+    ))
+    .hint("`m6 preset show m6-tiny` prints every key with its value"))
+}
+
+/// Every problem of a configuration by itself, with the section it is in.
+fn problems_of(config: &RunConfig) -> Vec<String> {
+    // A preset names no sources; the verbs that read them say so.
+    let data = match config.data.sources.is_empty() {
+        true => Vec::new(),
+        false => config.data.validate(),
+    };
+    let sections = [
+        ("data", data),
+        ("model", config.model.validate()),
+        ("train", config.train.validate()),
+        ("parallel", config.parallel.validate()),
+    ];
+    let mut problems: Vec<String> = sections
+        .into_iter()
+        .flat_map(|(section, found)| found.into_iter().map(move |p| format!("[{section}] {p}")))
+        .collect();
+    problems.extend(config.vqgan.validate());
+    problems.extend(config.adversary.validate());
+    problems
+}
+
+/// A configuration with every key there is, also those that are left out where they are not set.
+fn every_key() -> Result<serde_json::Value> {
     let mut known = serde_json::to_value(RunConfig::default()).or_usage()?;
     let every = |name: &str| Some(name.to_string());
     let some = m6_data::Fields::from(["some"]);
@@ -324,51 +371,7 @@ fn parse(table: Table, origin: &str) -> Result<RunConfig> {
     known["model"]["lora"] = serde_json::to_value(m6_model::LoraConfig::default()).or_usage()?;
     known["data"]["tasks"]["hard_negatives"] = 0.5.into();
     known["data"]["sources"] = serde_json::json!([serde_json::to_value(source).or_usage()?]);
-    let mut problems = Vec::new();
-    unknown_keys(&Value::Table(table.clone()), &known, "", &mut problems);
-    if problems.is_empty() {
-        let parsed = RunConfig::deserialize(Value::Table(table));
-        match parsed {
-            Err(error) => problems.push(error.to_string().trim().replace('\n', " ")),
-            Ok(mut config) => {
-                config.data = config.data.resolved();
-                // A preset names no sources; the verbs that read them say so.
-                let data = if config.data.sources.is_empty() {
-                    Vec::new()
-                } else {
-                    config.data.validate()
-                };
-                problems.extend(data.into_iter().map(|p| format!("[data] {p}")));
-                problems.extend(
-                    config
-                        .model
-                        .validate()
-                        .into_iter()
-                        .map(|p| format!("[model] {p}")),
-                );
-                problems.extend(
-                    config
-                        .train
-                        .validate()
-                        .into_iter()
-                        .map(|p| format!("[train] {p}")),
-                );
-                let parallel = config.parallel.validate().into_iter();
-                problems.extend(parallel.map(|p| format!("[parallel] {p}")));
-                problems.extend(config.vqgan.validate());
-                problems.extend(config.adversary.validate());
-                if problems.is_empty() {
-                    return Ok(config);
-                }
-            }
-        }
-    }
-    let list = problems.join("\n  - ");
-    Err(Failure::usage(format!(
-        "{origin}: {} problem(s) in the configuration:\n  - {list}",
-        problems.len()
-    ))
-    .hint("`m6 preset show m6-tiny` prints every key with its value"))
+    Ok(known)
 }
 
 /// Keys of `given` that `known` does not have, with the nearest known name. An empty known table takes any key.

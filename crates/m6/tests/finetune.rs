@@ -297,6 +297,8 @@ fn matching_is_learned_evaluated_and_asked() {
     let measured = m6_eval::measure_match(&truth, &said, 0.5).expect("measured");
     assert_eq!(row["scores"]["auc"].as_f64(), Some(measured.figures()[1]));
 
+    pairs_are_those_of_an_exam(&out);
+
     let picture = folder.path().join("p.png");
     let pixels = m6_image::Rgb8 {
         width: 8,
@@ -326,6 +328,32 @@ fn matching_is_learned_evaluated_and_asked() {
     args[3] = text(pretrained());
     let error = failed_with(&run(&args), 2);
     assert!(error.contains("m6 finetune match"), "{error}");
+}
+
+/// Prepared data and its configuration name the same held-out records, fewer than all; `--source` chooses among them.
+fn pairs_are_those_of_an_exam(model: &Path) {
+    let eval = |data: &str, more: &[&str]| {
+        let args = ["eval", "match", "--model", text(model), "--data", data];
+        run(&[&args[..], &["--json", "-q"], more].concat())
+    };
+    let n = |data: &str, share: &str| {
+        let share = format!("data.sources.world.held_out={share}");
+        let own = sets(&["data.sources.world.n=120", share.as_str()]);
+        let more = if data == "m6-nano" { &own[..] } else { &[] };
+        last_json(&eval(data, more))["n"]
+            .as_u64()
+            .expect("a number")
+    };
+    let held_out = n(text(pairs()), "");
+    assert_eq!(held_out, n("m6-nano", "0.2"));
+    assert!(0 < held_out && held_out < n("m6-nano", "1.0"));
+    let error = failed_with(&eval(text(pairs()), &["--source", "wrold"]), 2);
+    assert!(error.contains("there are: world"), "{error}");
+    let error = failed_with(&eval("nowhere.tar", &[]), 2);
+    assert!(
+        error.contains("nowhere.tar") && error.contains("hint"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -6,6 +6,10 @@
 use m6_nn::gemm::{Mat, matmul};
 use std::time::Instant;
 
+// As in the binary: freed blocks are kept.
+#[global_allocator]
+static ALLOCATOR: m6_nn::alloc::BlockAllocator = m6_nn::alloc::BlockAllocator::new();
+
 const N_TURNS: usize = 15;
 
 /// Rows, columns, inner length; whether the left and the right operand are stored transposed.

@@ -32,6 +32,8 @@ pub trait Real:
     /// Smallest finite value; the start of a maximum.
     const LOWEST: Self;
 
+    /// The nearest number to `x`. candle's `from_f64` is a call into another crate, and a loop with a call in it does not vectorise.
+    fn number(x: f64) -> Self;
     /// `self * a + b`, in one rounding where the build has the instruction.
     fn fma(self, a: Self, b: Self) -> Self;
     /// e to the power of `self`; for `f32` saturates at e^88 and is 0 below e^-87.
@@ -55,17 +57,17 @@ pub trait Real:
     /// Exact GELU, `x * Phi(x)`.
     #[inline(always)]
     fn gelu(self) -> Self {
-        let half = Self::from_f64(0.5);
-        half * self * (Self::one() + (self * Self::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())
+        let half = Self::number(0.5);
+        half * self * (Self::one() + (self * Self::number(std::f64::consts::FRAC_1_SQRT_2)).erf())
     }
 
     /// Derivative of [`Real::gelu`].
     #[inline(always)]
     fn dgelu(self) -> Self {
-        let half = Self::from_f64(0.5);
+        let half = Self::number(0.5);
         let phi =
-            half * (Self::one() + (self * Self::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf());
-        let density = Self::from_f64(0.398_942_280_401_432_7) * (-half * self * self).exp();
+            half * (Self::one() + (self * Self::number(std::f64::consts::FRAC_1_SQRT_2)).erf());
+        let density = Self::number(0.398_942_280_401_432_7) * (-half * self * self).exp();
         phi + self * density
     }
 
@@ -78,6 +80,11 @@ pub trait Real:
 
 impl Real for f32 {
     const LOWEST: Self = f32::MIN;
+
+    #[inline(always)]
+    fn number(x: f64) -> Self {
+        x as f32
+    }
 
     #[inline(always)]
     fn fma(self, a: Self, b: Self) -> Self {
@@ -181,6 +188,11 @@ impl Real for f32 {
 
 impl Real for f64 {
     const LOWEST: Self = f64::MIN;
+
+    #[inline(always)]
+    fn number(x: f64) -> Self {
+        x
+    }
 
     #[inline(always)]
     fn fma(self, a: Self, b: Self) -> Self {

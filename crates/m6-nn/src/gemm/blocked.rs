@@ -1,26 +1,31 @@
-//! Large `f32` products on the pool, for machines with AVX2 and without AVX-512: the five loops of Goto and van de Geijn.
+//! Large `f32` products on the pool: the loops of Goto and van de Geijn around the tile of the machine's instruction set.
 //!
-//! Why not the `gemm` crate: on two threads its products of a training step ran at 87-117 GFLOP/s in the median, these at 133-150,
-//! in turns in one process (`cargo run --release -p m6-nn --example products`). It gives each thread one fixed part, so a thread that is held up holds up all;
-//! here the pool takes small blocks of rows as it gets to them.
+//! A product is a sequence of rounds. A round multiplies a block of the left operand with a block of the right one, both packed in the order of
+//! tiles; what the next round needs is packed at the same time. All this is one list of small jobs, which threads take in order as they get to
+//! them: one that is held up holds up the others by a job at most. A job waits for those of earlier steps by asking again, not by
+//! sleeping, since a step takes less than a millisecond. (The `gemm` crate gives each thread one fixed part; docs/benchmarks.md compares.)
 //!
 //! An element is the sum, over blocks of [`K_BLOCK`] inner indices in order, of sums in order: it depends on neither the number of threads
-//! nor the other rows and columns.
+//! nor the other rows and columns, nor the tile.
 
-use super::avx2::{Lines, MR, NR, pack, tile};
+use super::avx2::Avx2;
+use super::avx512::Avx512;
+use super::pack::Lines;
+use super::tile::{LARGEST, Tile};
 use rayon::prelude::*;
-use std::cell::RefCell;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// Inner indices whose left rows stay in the second-level cache and whose right tile columns stay in the first.
+/// Inner indices of a block.
 const K_BLOCK: usize = 512;
-/// Inner indices that are packed at a time, a multiple of [`K_BLOCK`].
-const K_PACKED: usize = 4 * K_BLOCK;
-/// Rows of a task.
-const M_BLOCK: usize = 8 * MR;
-/// Elements of the right operand that are packed at a time: 4 MB, for the third-level cache.
-const N_PACKED: usize = 1 << 20;
+/// Rows of a left block are at most this: with [`K_BLOCK`] inner indices 4 MB, for the third-level cache.
+const M_BLOCK: usize = 2048;
+/// Jobs that each thread should get of a round's products.
+const JOBS_OF_A_THREAD: usize = 16;
 /// Products smaller than this many multiplications do not repay the packing.
 const N_SMALL: usize = 1 << 18;
+/// Elements of a cache line.
+const LINE: usize = 16;
 
 /// A matrix somewhere in memory.
 #[derive(Clone, Copy)]
@@ -44,14 +49,14 @@ impl Place {
     }
 }
 
-thread_local! {
-    static LEFT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Whether a product should be made here.
 pub fn takes(size: (usize, usize, usize)) -> bool {
-    let (m, n, k) = size;
-    m >= MR && n >= NR && m * n * k >= N_SMALL && super::avx2::is_best()
+    suits::<Avx512>(size) || suits::<Avx2>(size)
+}
+
+/// Whether the machine has the tile's instructions and the product fills some tiles.
+fn suits<T: Tile>((m, n, k): (usize, usize, usize)) -> bool {
+    m >= T::MR && n >= T::NR && m * n * k >= N_SMALL && T::is_here()
 }
 
 /// `c = scale * a b` or `c += scale * a b`; pointers with row and column strides.
@@ -66,150 +71,301 @@ pub unsafe fn gemm(
     a: (*const f32, usize, usize),
     b: (*const f32, usize, usize),
 ) {
-    let (m, n, k) = size;
     let place = |(start, row, col): (*const f32, usize, usize)| Place {
         start: start.cast_mut(),
         row,
         col,
     };
-    let (a, b) = (place(a), place(b));
-    let c = place((c.0, c.1, 1));
-    let k_packed = K_PACKED.min(k);
-    let n_packed = (N_PACKED / k_packed / NR * NR).min(n.next_multiple_of(NR));
-    let mut right = Right::with_capacity(n_packed * k_packed);
-    for j in (0..n).step_by(n_packed) {
-        for p in (0..k).step_by(k_packed) {
-            let (n, k) = (n_packed.min(n - j), k_packed.min(k - p));
-            // SAFETY: blocks of matrices that are inside their allocations; tasks of a loop write disjoint rows.
-            unsafe {
-                right.fill(b, (p, j), (k, n));
-                (0..m.div_ceil(M_BLOCK))
-                    .into_par_iter()
-                    .with_max_len(1)
-                    .for_each(|task| {
-                        let i = task * M_BLOCK;
-                        let rows = Rows {
-                            a,
-                            c,
-                            at: (i, p, j),
-                            n_rows: M_BLOCK.min(m - i),
-                            scale,
-                        };
-                        LEFT.with_borrow_mut(|left| rows.run(&right, left, accumulate || p > 0));
-                    });
-            }
+    let product = Product {
+        size,
+        a: place(a),
+        b: place(b),
+        c: place((c.0, c.1, 1)),
+        accumulate,
+        scale,
+    };
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match suits::<Avx512>(size) {
+            true => product.run::<Avx512>(),
+            false => product.run::<Avx2>(),
         }
     }
 }
 
-/// A part of the right operand in tile order: blocks of inner indices, in each the tile columns, in each `[k, 16]`.
-struct Right {
-    values: Vec<f32>,
-    k: usize,
-    n: usize,
-}
-
-fn aligned(values: &mut Vec<f32>, n: usize) -> *mut f32 {
-    values.reserve((n + NR).saturating_sub(values.len()));
-    let start = values.as_mut_ptr();
-    // SAFETY: the capacity has NR elements, a cache line, to spare.
-    unsafe { start.add(start.align_offset(64)) }
-}
-
-impl Right {
-    fn with_capacity(n_elements: usize) -> Self {
-        Self {
-            values: Vec::with_capacity(n_elements + NR),
-            k: 0,
-            n: 0,
-        }
-    }
-
-    /// Start of tile column `j` of the block of inner indices that begins at `p`.
-    fn tile_column(start: *mut f32, (k, n): (usize, usize), p: usize, j: usize) -> *mut f32 {
-        let k_block = K_BLOCK.min(k - p);
-        // Inside the reserved capacity: p * n elements of earlier blocks, then k_block * NR per tile column.
-        start.wrapping_add(p * n.next_multiple_of(NR) + j * k_block * NR)
-    }
-
-    /// # Safety
-    /// The `k` rows and `n` columns of `b` from `at` on exist, and fit into the capacity.
-    unsafe fn fill(&mut self, b: Place, at: (usize, usize), size: (usize, usize)) {
-        (self.k, self.n) = size;
-        let to = Place {
-            start: aligned(&mut self.values, 0),
-            row: 0,
-            col: 0,
-        };
-        let (k, n) = size;
-        (0..n.div_ceil(NR))
-            .into_par_iter()
-            .with_min_len(4)
-            .for_each(|j| {
-                for p in (0..k).step_by(K_BLOCK) {
-                    // SAFETY: every task writes its own tile columns.
-                    unsafe {
-                        let lines = Lines {
-                            start: b.at(at.0 + p, at.1 + j * NR),
-                            line: b.col,
-                            step: b.row,
-                        };
-                        let to = Self::tile_column(to.at(0, 0), size, p, j);
-                        pack::<NR>(to, lines, NR.min(n - j * NR), K_BLOCK.min(k - p));
-                    }
-                }
-            });
-    }
-}
-
-/// Some rows of the result, with the offsets of the part of the product that is made now.
-struct Rows {
+struct Product {
+    size: (usize, usize, usize),
     a: Place,
+    b: Place,
     c: Place,
-    at: (usize, usize, usize),
-    n_rows: usize,
+    accumulate: bool,
     scale: f32,
 }
 
-impl Rows {
-    /// # Safety
-    /// The rows of `a` and `c` exist, and nobody else writes these rows of `c`.
-    unsafe fn run(&self, right: &Right, left: &mut Vec<f32>, accumulate: bool) {
-        let left = aligned(left, M_BLOCK * K_BLOCK);
-        let start = right.values.as_ptr().cast_mut();
-        // SAFETY: as in `aligned`, on the same buffer.
-        let start = unsafe { start.add(start.align_offset(64)) };
-        let (first_row, first_inner, first_col) = self.at;
-        for p in (0..right.k).step_by(K_BLOCK) {
-            let k = K_BLOCK.min(right.k - p);
-            for i in (0..self.n_rows).step_by(MR) {
-                // SAFETY: rows and inner indices inside `a`; the buffer holds M_BLOCK rows of K_BLOCK.
-                unsafe {
-                    let lines = Lines {
-                        start: self.a.at(first_row + i, first_inner + p),
-                        line: self.a.row,
-                        step: self.a.col,
-                    };
-                    pack::<MR>(left.add(i * k), lines, MR.min(self.n_rows - i), k);
+/// The blocks that a round multiplies: the first index and the number of rows, columns and inner indices.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Round {
+    rows: (usize, usize),
+    cols: (usize, usize),
+    inner: (usize, usize),
+}
+
+/// A round, and which of the two buffers of each side its blocks are in.
+#[derive(Clone, Copy)]
+struct Placed {
+    round: Round,
+    left: usize,
+    right: usize,
+}
+
+/// What is done at the same time: the products of one round, and the packing of what the next one does not share with it.
+struct Step {
+    now: Option<Placed>,
+    next: Option<Placed>,
+    /// Jobs of the steps before.
+    first_job: usize,
+    /// Tile rows of a job's products.
+    group: usize,
+    n_products: usize,
+    n_left: usize,
+    n_right: usize,
+}
+
+impl Step {
+    /// The steps of all rounds, with about `n_jobs` jobs for the products of each.
+    fn all<T: Tile>(rounds: impl Iterator<Item = Round>, n_jobs: usize) -> Vec<Self> {
+        let (mut first_job, mut now) = (0, None::<Placed>);
+        let step = |round: Option<Round>| {
+            let next = round.map(|round| Placed::after(now, round));
+            let n_tiles = now.map_or(0, |now| now.round.rows.1.div_ceil(T::MR));
+            let group = n_tiles.div_ceil(n_jobs).max(1);
+            let differs = |side: fn(Placed) -> usize| {
+                next.filter(|&next| now.is_none_or(|now| side(now) != side(next)))
+            };
+            let step = Self {
+                now,
+                next,
+                first_job,
+                group,
+                n_products: n_tiles.div_ceil(group),
+                n_left: differs(|at| at.left).map_or(0, |next| next.round.rows.1.div_ceil(T::MR)),
+                n_right: differs(|at| at.right).map_or(0, |next| next.round.cols.1.div_ceil(T::NR)),
+            };
+            first_job += step.n_jobs();
+            now = next;
+            step
+        };
+        rounds.map(Some).chain([None]).map(step).collect()
+    }
+
+    fn n_jobs(&self) -> usize {
+        self.n_products + self.n_left + self.n_right
+    }
+}
+
+impl Placed {
+    /// A block that differs goes into the other buffer.
+    fn after(now: Option<Self>, round: Round) -> Self {
+        now.map_or(
+            Self {
+                round,
+                left: 0,
+                right: 0,
+            },
+            |now| {
+                let inner = now.round.inner == round.inner;
+                Self {
+                    round,
+                    left: if inner && now.round.rows == round.rows {
+                        now.left
+                    } else {
+                        1 - now.left
+                    },
+                    right: if inner && now.round.cols == round.cols {
+                        now.right
+                    } else {
+                        1 - now.right
+                    },
                 }
+            },
+        )
+    }
+}
+
+/// Waits for other threads' jobs, which take microseconds; leaves the core to others where it has to be shared.
+#[inline(never)]
+fn wait_until(ready: impl Fn() -> bool) {
+    const SPINS: usize = 1000;
+    for _ in 0..SPINS {
+        if ready() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+    while !ready() {
+        std::thread::yield_now();
+    }
+}
+
+/// The parts of `0..n` in steps of `step`: first index and length.
+fn parts(n: usize, step: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    (0..n).step_by(step).map(move |i| (i, step.min(n - i)))
+}
+
+/// The smallest multiple of `unit` that cuts `n` into as few parts as `limit` does.
+fn even(n: usize, limit: usize, unit: usize) -> usize {
+    n.div_ceil(n.div_ceil(limit)).next_multiple_of(unit)
+}
+
+/// A packed block. Jobs write disjoint parts of it, then, in a later step, read it.
+struct Packed {
+    start: *mut f32,
+    _values: Vec<f32>,
+}
+
+// SAFETY: `start` points into the vector, which nobody else uses; who writes what is said at `Product::step`.
+unsafe impl Send for Packed {}
+// SAFETY: as above.
+unsafe impl Sync for Packed {}
+
+impl Packed {
+    fn with_capacity(n: usize) -> Self {
+        let mut values = Vec::<f32>::with_capacity(n + LINE);
+        let start = values.as_mut_ptr();
+        Self {
+            start: start.wrapping_add(start.align_offset(LINE * size_of::<f32>())),
+            _values: values,
+        }
+    }
+}
+
+impl Product {
+    /// # Safety
+    /// As [`gemm`]; the tile's instructions are here.
+    unsafe fn run<T: Tile>(&self) {
+        let (m, n, k) = self.size;
+        let (rows, cols) = (even(m, M_BLOCK, T::MR), even(n, T::N_BLOCK, T::NR));
+        let left = || Packed::with_capacity(rows * K_BLOCK.min(k));
+        let right = || Packed::with_capacity(cols * K_BLOCK.min(k));
+        let (lefts, rights) = ([left(), left()], [right(), right()]);
+        let rounds = parts(k, K_BLOCK).flat_map(|inner| {
+            parts(m, rows)
+                .flat_map(move |rows| parts(n, cols).map(move |cols| Round { rows, cols, inner }))
+        });
+        let n_threads = rayon::current_num_threads();
+        let steps = Step::all::<T>(rounds, JOBS_OF_A_THREAD * n_threads);
+        let (taken, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |_| {
+            let mut step = 0;
+            loop {
+                let job = taken.fetch_add(1, Relaxed);
+                while steps
+                    .get(step)
+                    .is_some_and(|step| job >= step.first_job + step.n_jobs())
+                {
+                    step += 1;
+                }
+                let Some(step) = steps.get(step) else { return };
+                // Earlier jobs were taken earlier, so somebody is at them.
+                wait_until(|| done.load(Acquire) >= step.first_job);
+                // SAFETY: all jobs of earlier steps are done; the buffers have room for whole blocks.
+                unsafe { self.job::<T>(step, job - step.first_job, &lefts, &rights) };
+                done.fetch_add(1, Release);
             }
-            for j in (0..right.n).step_by(NR) {
-                let b = Right::tile_column(start, (right.k, right.n), p, j / NR);
-                for i in (0..self.n_rows).step_by(MR) {
-                    // SAFETY: packed operands of k indices; the tile is inside `c`, or goes by way of a buffer.
-                    unsafe {
-                        let c = self.c.at(first_row + i, first_col + j);
-                        let size = (MR.min(self.n_rows - i), NR.min(right.n - j));
-                        self.tile(k, left.add(i * k), b, c, size, accumulate || p > 0);
-                    }
+        };
+        (0..n_threads)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(work);
+    }
+
+    /// # Safety
+    /// As [`Self::run`]; all jobs of earlier steps are done, and this one is nobody else's: every job has tile rows of the result, a packed tile
+    /// row or a packed tile column of its own.
+    unsafe fn job<T: Tile>(
+        &self,
+        step: &Step,
+        job: usize,
+        lefts: &[Packed; 2],
+        rights: &[Packed; 2],
+    ) {
+        // SAFETY: as promised.
+        unsafe {
+            if let Some(now) = step.now.filter(|_| job < step.n_products) {
+                let n_tiles = now.round.rows.1.div_ceil(T::MR);
+                let tiles = job * step.group..n_tiles.min((job + 1) * step.group);
+                self.multiply::<T>(now.round, tiles, &lefts[now.left], &rights[now.right]);
+            } else if let Some(next) = step.next {
+                let job = job - step.n_products;
+                match job.checked_sub(step.n_left) {
+                    None => self.pack_left::<T>(next.round, job, &lefts[next.left]),
+                    Some(job) => self.pack_right::<T>(next.round, job, &rights[next.right]),
                 }
             }
         }
     }
 
     /// # Safety
-    /// As [`tile`], for the part of the tile that `size` gives.
-    unsafe fn tile(
+    /// The block exists and fits into the buffer; nobody else touches this tile row of it.
+    unsafe fn pack_left<T: Tile>(&self, round: Round, tile: usize, to: &Packed) {
+        let ((row, n_rows), (inner, k)) = (round.rows, round.inner);
+        let i = tile * T::MR;
+        // SAFETY: as promised.
+        unsafe {
+            let lines = Lines {
+                start: self.a.at(row + i, inner),
+                line: self.a.row,
+                step: self.a.col,
+            };
+            T::pack_left(to.start.add(i * k), lines, T::MR.min(n_rows - i), k);
+        }
+    }
+
+    /// # Safety
+    /// The block exists and fits into the buffer; nobody else touches this tile column of it.
+    unsafe fn pack_right<T: Tile>(&self, round: Round, tile: usize, to: &Packed) {
+        let ((col, n_cols), (inner, k)) = (round.cols, round.inner);
+        let j = tile * T::NR;
+        // SAFETY: as promised.
+        unsafe {
+            let lines = Lines {
+                start: self.b.at(inner, col + j),
+                line: self.b.col,
+                step: self.b.row,
+            };
+            T::pack_right(to.start.add(j * k), lines, T::NR.min(n_cols - j), k);
+        }
+    }
+
+    /// Some tile rows of a round's part of the result.
+    ///
+    /// # Safety
+    /// The buffers hold the round's blocks; nobody else writes these rows of `c`.
+    unsafe fn multiply<T: Tile>(
+        &self,
+        round: Round,
+        tiles: std::ops::Range<usize>,
+        left: &Packed,
+        right: &Packed,
+    ) {
+        let (n_rows, n_cols, k) = (round.rows.1, round.cols.1, round.inner.1);
+        let accumulate = self.accumulate || round.inner.0 > 0;
+        for i in tiles.map(|tile| tile * T::MR) {
+            for j in (0..n_cols).step_by(T::NR) {
+                // SAFETY: packed operands of k indices; the tile is inside `c`, or goes by way of a buffer.
+                unsafe {
+                    let (a, b) = (left.start.add(i * k), right.start.add(j * k));
+                    let c = self.c.at(round.rows.0 + i, round.cols.0 + j);
+                    let size = (T::MR.min(n_rows - i), T::NR.min(n_cols - j));
+                    self.tile::<T>(k, a, b, c, size, accumulate);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Tile::multiply`], for the part of the tile that `size` gives.
+    unsafe fn tile<T: Tile>(
         &self,
         k: usize,
         a: *const f32,
@@ -218,15 +374,15 @@ impl Rows {
         size: (usize, usize),
         accumulate: bool,
     ) {
-        if size == (MR, NR) {
+        if size == (T::MR, T::NR) {
             // SAFETY: as promised.
-            return unsafe { tile(k, a, b, c, self.c.row, accumulate, self.scale) };
+            return unsafe { T::multiply(k, a, b, (c, self.c.row), accumulate, self.scale) };
         }
-        let mut whole = [0.0_f32; MR * NR];
+        let mut whole = [0.0_f32; LARGEST];
         // SAFETY: `whole` has the size of a tile; of `c` only the promised part is touched.
         unsafe {
-            tile(k, a, b, whole.as_mut_ptr(), NR, false, self.scale);
-            for (i, row) in whole.chunks_exact(NR).take(size.0).enumerate() {
+            T::multiply(k, a, b, (whole.as_mut_ptr(), T::NR), false, self.scale);
+            for (i, row) in whole.chunks_exact(T::NR).take(size.0).enumerate() {
                 for (j, &value) in row.iter().take(size.1).enumerate() {
                     let to = c.add(i * self.c.row + j);
                     *to = if accumulate { value + *to } else { value };

@@ -24,15 +24,15 @@ pub struct AdamWStep {
 /// Updates `value` and the moments `avg`, `avg_sq` from the gradient, all of one length.
 pub fn adamw<T: Real>(value: &mut [T], grad: &[T], avg: &mut [T], avg_sq: &mut [T], s: &AdamWStep) {
     let steps = s.step as f64;
-    let step_size = T::from_f64(s.lr / (1.0 - s.betas.0.powf(steps)));
-    let root_correction = T::from_f64((1.0 - s.betas.1.powf(steps)).sqrt());
+    let step_size = T::number(s.lr / (1.0 - s.betas.0.powf(steps)));
+    let root_correction = T::number((1.0 - s.betas.1.powf(steps)).sqrt());
     let (gain, beta2, gain2) = (
-        T::from_f64(1.0 - s.betas.0),
-        T::from_f64(s.betas.1),
-        T::from_f64(1.0 - s.betas.1),
+        T::number(1.0 - s.betas.0),
+        T::number(s.betas.1),
+        T::number(1.0 - s.betas.1),
     );
-    let (scale, eps) = (T::from_f64(s.grad_scale), T::from_f64(s.eps));
-    let keep = T::from_f64(1.0 - s.lr * s.weight_decay);
+    let (scale, eps) = (T::number(s.grad_scale), T::number(s.eps));
+    let keep = T::number(1.0 - s.lr * s.weight_decay);
     let chunks = value
         .par_chunks_mut(CHUNK)
         .zip(grad.par_chunks(CHUNK))

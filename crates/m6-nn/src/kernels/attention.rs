@@ -100,7 +100,7 @@ impl<T: Real> Head<'_, T> {
     }
 
     fn scale(&self) -> T {
-        T::one() / T::from_f64(self.d_head as f64).sqrt()
+        T::one() / T::number(self.d_head as f64).sqrt()
     }
 
     /// A pointer with strides to the rows of `part` from `token` on.

@@ -29,7 +29,7 @@ pub fn scale_rows<T: Real>(x: &[T], factors: &[f32]) -> Vec<T> {
     rows.zip(factors.par_iter())
         .with_min_len(64)
         .for_each(|((y, x), &factor)| {
-            let factor = T::from_f64(f64::from(factor));
+            let factor = T::number(f64::from(factor));
             for (y, &x) in y.iter_mut().zip(x) {
                 *y = factor * x;
             }
@@ -64,7 +64,7 @@ impl Dropout {
     #[inline(always)]
     fn factors<T: Real>(&self, group: usize) -> [T; N_PER_HASH] {
         let hash = mix64(self.key, group as u64);
-        let scale = T::from_f64(self.scale);
+        let scale = T::number(self.scale);
         std::array::from_fn(|i| {
             let keep = (hash >> (16 * i)) & 0xffff >= self.threshold;
             if keep { scale } else { T::zero() }

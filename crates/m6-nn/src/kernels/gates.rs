@@ -38,7 +38,7 @@ impl Rule {
         let sum = (0..self.top_k)
             .filter(counted)
             .fold(T::zero(), |sum, j| sum + p(j));
-        let least = T::from_f64(LEAST_SUM);
+        let least = T::number(LEAST_SUM);
         Some(if sum > least {
             (sum, true)
         } else {
@@ -183,9 +183,9 @@ pub fn router_loss_grad<T: Real>(
     let dp_e: Vec<T> = routing
         .first_e
         .iter()
-        .map(|&first| T::from_f64(per_first * f64::from(first)))
+        .map(|&first| T::number(per_first * f64::from(first)))
         .collect();
-    let per_log = T::from_f64(2.0 * z_scale / log_nz.len().max(1) as f64);
+    let per_log = T::number(2.0 * z_scale / log_nz.len().max(1) as f64);
     let mut dx_ne = uninit(p_ne.len());
     dx_ne
         .par_chunks_mut(e)

@@ -29,10 +29,10 @@ impl Groups {
 
     /// Mean and inverse standard deviation of one group, the variance from the deviations (two passes).
     fn moments<T: Real>(&self, x: &[T]) -> (T, T) {
-        let n = T::from_f64(x.len() as f64);
+        let n = T::number(x.len() as f64);
         let mean = sum(x) / n;
         let variance = pair_sums(x, x, |a, _| [(a - mean) * (a - mean)])[0] / n;
-        (mean, T::one() / (variance + T::from_f64(self.eps)).sqrt())
+        (mean, T::one() / (variance + T::number(self.eps)).sqrt())
     }
 
     /// Slope and offset that take a pixel of `channel` to its normalised, scaled and shifted value.
@@ -139,7 +139,7 @@ fn group_backward<T: Real>(
         mean_dh_xhat += dw * w[j];
         sums.push([dw, db]);
     }
-    let share = T::one() / T::from_f64(groups.size() as f64);
+    let share = T::one() / T::number(groups.size() as f64);
     // dx = inverse * (w * dh - mean(dh) - xhat * mean(dh * xhat)), written as a line in x.
     let tilt = -inverse * inverse * mean_dh_xhat * share;
     let shift = -inverse * mean_dh * share - mean * tilt;

@@ -140,10 +140,10 @@ impl<T: Real> HeadCe<'_, T> {
         let nll = log_total - at_label;
         let loss = weight * ((1.0 - smoothing) * nll + smoothing * (log_total - mean));
         if with_grads {
-            let scale = T::from_f64(weight) / total;
-            let even = T::from_f64(weight * smoothing / self.v as f64);
+            let scale = T::number(weight) / total;
+            let even = T::number(weight * smoothing / self.v as f64);
             row.iter_mut().for_each(|p| *p = *p * scale - even);
-            row[label] -= T::from_f64(weight * (1.0 - smoothing));
+            row[label] -= T::number(weight * (1.0 - smoothing));
         }
         (loss, nll)
     }

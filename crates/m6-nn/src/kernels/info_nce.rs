@@ -47,7 +47,7 @@ impl<T: Real> InfoNce<'_, T> {
         let (k, e) = (self.groups.len(), self.e);
         let (u, u_norms) = normalised(self.p, e);
         let (v, v_norms) = normalised(self.t, e);
-        let most = T::from_f64(MAX_SCALE.ln());
+        let most = T::number(MAX_SCALE.ln());
         let learns = self.log_scale < most;
         let scale = if learns { self.log_scale } else { most }.exp();
         let mut logits: Vec<T> = uninit(k * k);
@@ -60,7 +60,7 @@ impl<T: Real> InfoNce<'_, T> {
         let mut loss = T::zero();
         for (by_row, weights) in [(true, by_p), (false, by_t)] {
             for (i, &weight) in weights.iter().enumerate() {
-                let weight = T::from_f64(f64::from(weight));
+                let weight = T::number(f64::from(weight));
                 let at = |j: usize| if by_row { i * k + j } else { j * k + i };
                 let own = self.line(i, &at, &logits, weight, &mut slopes);
                 loss += weight * own;
@@ -125,7 +125,7 @@ pub fn normalised<T: Real>(x: &[T], e: usize) -> (Vec<T>, Vec<T>) {
         let mut squares = T::zero();
         row.iter().for_each(|&v| squares += v * v);
         let norm = squares.sqrt();
-        let least = T::from_f64(LEAST_NORM);
+        let least = T::number(LEAST_NORM);
         let norm = if norm < least { least } else { norm };
         y.extend(row.iter().map(|&v| v / norm));
         norms.push(norm);

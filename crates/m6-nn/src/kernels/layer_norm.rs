@@ -12,7 +12,7 @@ const N_SUM_ROWS: usize = 128;
 /// Mean of a row and the inverse of its standard deviation (biased, `eps` under the root).
 #[inline]
 pub fn row_stats<T: Real>(x: &[T], eps: T) -> (T, T) {
-    let n = T::from_f64(x.len() as f64);
+    let n = T::number(x.len() as f64);
     let mean = sum(x) / n;
     let [squares] = pair_sums(x, x, |a, _| [(a - mean) * (a - mean)]);
     (mean, T::one() / (squares / n + eps).sqrt())
@@ -83,7 +83,7 @@ pub fn layer_norm_grads<T: Real>(x: &[T], w: &[T], grad: &[T], eps: T) -> LayerN
 /// Writes `dx` of some rows; returns their share of the weight gradient followed by that of the bias.
 fn grads_of_rows<T: Real>(x: &[T], w: &[T], grad: &[T], eps: T, dx: &mut [T]) -> Vec<T> {
     let d = w.len();
-    let n = T::from_f64(d as f64);
+    let n = T::number(d as f64);
     let mut sums = vec![T::zero(); 2 * d];
     let (dw, db) = sums.split_at_mut(d);
     let mut normal = vec![T::zero(); d];

@@ -42,8 +42,8 @@ pub fn matrices(shape: &[usize]) -> (usize, usize, usize) {
 pub fn muon<T: Real>(value: &mut [T], grad: &[T], avg: &mut [T], shape: &[usize], s: &MuonStep) {
     let (_, rows, cols) = matrices(shape);
     let mut update = nesterov(grad, avg, s);
-    let step = T::from_f64(s.lr * RMS * (rows.max(cols) as f64).sqrt());
-    let keep = T::from_f64(1.0 - s.lr * s.weight_decay);
+    let step = T::number(s.lr * RMS * (rows.max(cols) as f64).sqrt());
+    let keep = T::number(1.0 - s.lr * s.weight_decay);
     let each = (rows * cols).max(1);
     for (value, update) in value.chunks_mut(each).zip(update.chunks_mut(each)) {
         let update = orthogonal(update, rows, cols);
@@ -59,9 +59,9 @@ pub fn muon<T: Real>(value: &mut [T], grad: &[T], avg: &mut [T], shape: &[usize]
 /// Moves the momentum towards the gradient and looks one step ahead of it.
 fn nesterov<T: Real>(grad: &[T], avg: &mut [T], s: &MuonStep) -> Vec<T> {
     let (scale, keep, gain) = (
-        T::from_f64(s.grad_scale),
-        T::from_f64(s.momentum),
-        T::from_f64(1.0 - s.momentum),
+        T::number(s.grad_scale),
+        T::number(s.momentum),
+        T::number(1.0 - s.momentum),
     );
     let mut update = uninit(grad.len());
     update
@@ -81,9 +81,9 @@ fn nesterov<T: Real>(grad: &[T], avg: &mut [T], s: &MuonStep) -> Vec<T> {
 /// Brings the singular values of `x [rows, cols]` near 1 (between about 0.7 and 1.2) and leaves its singular vectors.
 fn orthogonal<T: Real>(x: &mut [T], rows: usize, cols: usize) -> Vec<T> {
     let squares: f64 = x.chunks(CHUNK).map(|x| dot(x, x).to_f64()).sum();
-    let scale = T::from_f64(1.0 / squares.sqrt().max(EPS));
+    let scale = T::number(1.0 / squares.sqrt().max(EPS));
     x.iter_mut().for_each(|x| *x *= scale);
-    let [a, b, c] = POLYNOMIAL.map(T::from_f64);
+    let [a, b, c] = POLYNOMIAL.map(T::number);
     let small = rows.min(cols);
     let (mut x, mut gram, mut inner) = (x.to_vec(), uninit(small * small), uninit(small * small));
     let mut next = uninit(x.len());

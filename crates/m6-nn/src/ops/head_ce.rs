@@ -101,7 +101,7 @@ fn run<T: Real>(
     let op = HeadCe {
         w: w.clone(),
         bias: bias.cloned(),
-        loss: T::from_f64(result.loss),
+        loss: T::number(result.loss),
         grads: Saved::new(Grads {
             dh: result.dh,
             dw: result.dw,

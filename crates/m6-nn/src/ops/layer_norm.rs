@@ -42,7 +42,7 @@ impl<T: Real> LayerNorm<T> {
         let grad = grad.contiguous()?;
         let grads = {
             let (x, w, grad) = (view::<T>(x)?, view::<T>(self.w.var())?, view::<T>(&grad)?);
-            kernel::layer_norm_grads(&x, &w, &grad, T::from_f64(self.eps))
+            kernel::layer_norm_grads(&x, &w, &grad, T::number(self.eps))
         };
         for (param, values) in [(&self.w, &grads.dw), (&self.b, &grads.db)] {
             if param.is_trainable() {
@@ -70,7 +70,7 @@ impl<T: Real> CustomOp2 for LayerNorm<T> {
         _: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (w, b) = (view::<T>(self.w.var())?, view::<T>(self.b.var())?);
-        let y = kernel::layer_norm(glue::slice::<T>(x, layout)?, &w, &b, T::from_f64(self.eps));
+        let y = kernel::layer_norm(glue::slice::<T>(x, layout)?, &w, &b, T::number(self.eps));
         Ok(glue::storage(y, layout.shape().clone()))
     }
 

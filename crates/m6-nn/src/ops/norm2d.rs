@@ -269,7 +269,7 @@ impl Map {
     fn forward<T: Real>(self, dims: &[usize], x: &[T], y: &mut [T]) {
         match (self, dims) {
             (Map::GlobalAvgPool, [_, _, h, w]) => {
-                let share = T::one() / T::from_f64((h * w) as f64);
+                let share = T::one() / T::number((h * w) as f64);
                 y.par_iter_mut()
                     .zip(x.par_chunks(h * w))
                     .for_each(|(y, x)| *y = sum(x) * share);
@@ -291,7 +291,7 @@ impl Map {
     fn backward<T: Real>(self, dims: &[usize], x: &[T], dy: &[T], dx: &mut [T]) {
         match (self, dims) {
             (Map::GlobalAvgPool, [_, _, h, w]) => {
-                let share = T::one() / T::from_f64((h * w) as f64);
+                let share = T::one() / T::number((h * w) as f64);
                 dx.par_chunks_mut(h * w)
                     .zip(dy)
                     .for_each(|(dx, dy)| dx.fill(*dy * share));

@@ -180,7 +180,7 @@ impl<T: Real> CustomOp1 for RouterLoss<T> {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        Ok(glue::storage(vec![T::from_f64(self.value)], ()))
+        Ok(glue::storage(vec![T::number(self.value)], ()))
     }
 
     fn bwd(

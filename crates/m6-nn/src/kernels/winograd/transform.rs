@@ -12,7 +12,7 @@ pub(super) const N_POINTS: usize = 16;
 
 /// `G g G'` of one 3x3 kernel.
 pub(super) fn kernel<T: Real>(g: &[T; 9]) -> [T; N_POINTS] {
-    let half = T::from_f64(0.5);
+    let half = T::number(0.5);
     let line = |a: T, b: T, c: T| [a, half * (a + b + c), half * (a - b + c), c];
     let rows: [[T; 4]; 3] = std::array::from_fn(|r| line(g[3 * r], g[3 * r + 1], g[3 * r + 2]));
     let columns: [[T; 4]; 4] = std::array::from_fn(|j| line(rows[0][j], rows[1][j], rows[2][j]));
@@ -21,7 +21,7 @@ pub(super) fn kernel<T: Real>(g: &[T; 9]) -> [T; N_POINTS] {
 
 /// `G' d G`: the gradient of a kernel from that of its transform.
 pub(super) fn kernel_gradient<T: Real>(d: &[T; N_POINTS]) -> [T; 9] {
-    let half = T::from_f64(0.5);
+    let half = T::number(0.5);
     let line = |a: T, b: T, c: T, d: T| [a + half * (b + c), half * (b - c), half * (b + c) + d];
     let columns: [[T; 3]; 4] = std::array::from_fn(|j| line(d[j], d[4 + j], d[8 + j], d[12 + j]));
     let rows: [[T; 3]; 3] =

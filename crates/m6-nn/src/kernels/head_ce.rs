@@ -56,6 +56,19 @@ pub struct HeadCeResult<T> {
     pub db: Option<Vec<T>>,
 }
 
+/// Adds the rows of `x [n, v]` to `sums [v]` in order; tasks share the columns.
+fn add_rows<T: Real>(sums: &mut [T], x: &[T]) {
+    const COLUMNS: usize = 1024;
+    let v = sums.len();
+    sums.par_chunks_mut(COLUMNS)
+        .enumerate()
+        .for_each(|(i, sums)| {
+            let columns = i * COLUMNS..i * COLUMNS + sums.len();
+            x.chunks_exact(v)
+                .for_each(|row| add_into(sums, &row[columns.clone()]));
+        });
+}
+
 impl<T: Real> HeadCe<'_, T> {
     /// Loss, and gradients for a loss gradient of 1.
     pub fn run(&self, wanted: Wanted<T>) -> HeadCeResult<T> {
@@ -90,7 +103,7 @@ impl<T: Real> HeadCe<'_, T> {
                 matmul(dw, from > 0, Mat::new(logits, n, v).t(), h);
             }
             if let Some(db) = &mut db {
-                logits.chunks_exact(v).for_each(|row| add_into(db, row));
+                add_rows(db, logits);
             }
         }
         HeadCeResult {

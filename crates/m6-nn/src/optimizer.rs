@@ -104,6 +104,15 @@ impl Optimizer {
         }
     }
 
+    /// An optimizer of no parameters, in the place of one that is lent out.
+    pub fn of_nothing() -> Self {
+        Self {
+            config: OptimizerConfig::default(),
+            slots: BTreeMap::new(),
+            n_steps: 0,
+        }
+    }
+
     /// Lets parameters learn at a share of the rate: layer-wise decay. Those that are not named keep theirs.
     ///
     /// # Errors
@@ -139,9 +148,18 @@ impl Optimizer {
         }
         self.n_steps += 1;
         for param in params.iter().filter(|p| p.is_trainable()) {
-            by_dtype!(param.var().dtype(), T => self.update::<T>(param, lr, grad_scale)?);
+            self.update_one(param, lr, grad_scale)?;
         }
         Ok(())
+    }
+
+    /// The part of [`Optimizer::step`] that concerns one parameter, for callers that update one after the other; [`Optimizer::begin_step`] counts
+    /// the step. Nothing happens to a parameter without gradient, or that the optimizer was not made for.
+    ///
+    /// # Errors
+    /// Moments of another number type.
+    pub fn update_one(&mut self, param: &Param, lr: f64, grad_scale: f32) -> Result<()> {
+        by_dtype!(param.var().dtype(), T => self.update::<T>(param, lr, grad_scale))
     }
 
     fn update<T: Real>(&mut self, param: &Param, lr: f64, grad_scale: f32) -> Result<()> {

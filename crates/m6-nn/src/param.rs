@@ -290,7 +290,8 @@ impl Param {
         }
     }
 
-    fn grad_sum_squares(&self) -> f64 {
+    /// Sum of squares of the gradient, 0 without one.
+    pub fn grad_squares(&self) -> f64 {
         let grad = self.grad();
         match (&grad.buffer, grad.filled) {
             (_, false) => 0.0,

@@ -62,6 +62,9 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// Recompute each block in the backward pass instead of keeping its activations. Ours: off.
     pub activation_checkpointing: bool,
+    /// Update each block as soon as the backward pass is done with it: gradients of one block exist at a time, and each block's are clipped by their
+    /// own norm. Needs `accum = 1`. Ours: off.
+    pub blockwise: bool,
     /// Seed of weights, order of the data, noise and dropout. Ours: 0.
     pub seed: u64,
     /// Updates between evaluations on held-out rows, 0 for never; the last update is always evaluated then. Ours: 200.
@@ -115,6 +118,7 @@ impl Default for TrainConfig {
             grad_clip: 1.0,
             label_smoothing: 0.0,
             activation_checkpointing: false,
+            blockwise: false,
             seed: 0,
             eval_every: 200,
             eval_rows: 32,
@@ -146,7 +150,14 @@ const FREE_ON_RESUME: [&str; 5] = [
 /// The same, unless they decide when the run ends.
 const FREE_WITHOUT_PATIENCE: [&str; 2] = ["eval_every", "eval_rows"];
 /// Settings that came later; left out where they are off, so that runs from before go on.
-const LATER: [&str; 5] = ["layer_decay", "drop_path", "freeze", "patience", "best_by"];
+const LATER: [&str; 6] = [
+    "layer_decay",
+    "drop_path",
+    "freeze",
+    "patience",
+    "best_by",
+    "blockwise",
+];
 
 /// Lines that say what cannot be trained.
 #[derive(Default)]
@@ -226,6 +237,13 @@ impl TrainConfig {
         problems.check(
             self.grad_clip.is_finite() && self.grad_clip >= 0.0,
             format!("grad_clip = {}: expected 0 (off) or more", self.grad_clip),
+        );
+        problems.check(
+            !self.blockwise || (self.accum == 1 && self.spike_factor == 0.0),
+            format!(
+                "blockwise: expected accum = 1 (it is {}) and spike_factor = 0 (it is {}), since blocks are updated before the whole gradient is known",
+                self.accum, self.spike_factor
+            ),
         );
         problems.check(
             (0.0..1.0).contains(&self.label_smoothing),

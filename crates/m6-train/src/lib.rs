@@ -6,6 +6,7 @@
 //! A run is exact: the same seed gives the same bytes, for any number of threads, and a run that was killed and
 //! resumed ends with the weights, moments and losses of one that was not.
 
+mod blockwise;
 mod checkpoint;
 mod config;
 mod ema;

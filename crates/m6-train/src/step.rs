@@ -1,5 +1,6 @@
 //! One update: accumulate over micro-batches, guard, clip, step.
 
+use crate::blockwise::Blockwise;
 use crate::config::{OptimizerKind, TrainConfig};
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub struct Trainer {
     pub spikes: SpikeGuard,
     /// The ranks that train together, where there are several.
     pub(crate) team: Option<Arc<Team>>,
+    /// What updates blocks within the backward pass, where that is asked for.
+    pub(crate) blockwise: Option<Arc<Blockwise>>,
     pub(crate) config: TrainConfig,
     pub(crate) schedule: Schedule,
     pub(crate) task_names: Vec<String>,
@@ -59,7 +62,7 @@ impl Trainer {
     ///
     /// # Errors
     /// The optimizer or the average cannot be made.
-    pub fn new(model: Model, config: &TrainConfig, task_names: Vec<String>) -> Result<Self> {
+    pub fn new(mut model: Model, config: &TrainConfig, task_names: Vec<String>) -> Result<Self> {
         if !config.freeze.is_empty() {
             model.freeze(&config.freeze).map_err(refused)?;
         }
@@ -82,10 +85,12 @@ impl Trainer {
         } else {
             None
         };
+        let blockwise = config.blockwise.then(|| Blockwise::new(&mut model));
         Ok(Self {
             model,
             optimizer,
             ema,
+            blockwise,
             spikes: SpikeGuard::default(),
             team: None,
             config: config.clone(),
@@ -135,13 +140,9 @@ impl Trainer {
         if n_labels == 0 {
             return Err(Error::EmptyBatch { step });
         }
-        let fault = |what, task, parameter| Error::NonFinite {
-            step,
-            what,
-            task,
-            parameter,
-            last_good: last_good.map(Path::to_path_buf),
-        };
+        if let (Some(blockwise), [batch]) = (self.blockwise.clone(), micro_batches) {
+            return self.step_blockwise(&blockwise, step, batch, last_good);
+        }
         let params = self.model.params();
         params.zero_grads();
         let mut sums = TaskSums::new(self.task_names.len());
@@ -152,23 +153,18 @@ impl Trainer {
         {
             let finite = self.accumulate(batch, n_labels, self.dropout_key(step, i), &mut sums)?;
             if !finite {
-                let task = sums
-                    .first_bad
-                    .map_or("unknown".to_string(), |task| self.task_name(task));
-                let parameter = match first_bad_parameter(params)? {
-                    Some(name) => format!("the parameter {name} is not finite"),
-                    None => "every parameter is finite".to_string(),
-                };
-                return Err(fault("the loss", task, parameter));
+                return Err(self.loss_fault(step, &sums, last_good)?);
             }
         }
         let grad_norm = params.grad_norm();
         if !grad_norm.is_finite() {
-            return Err(fault(
-                "the gradient",
-                sums.tasks(&self.task_names),
-                first_bad_gradient(params),
-            ));
+            return Err(Error::NonFinite {
+                step,
+                what: "the gradient",
+                task: sums.tasks(&self.task_names),
+                parameter: first_bad_gradient(params),
+                last_good: last_good.map(Path::to_path_buf),
+            });
         }
         let lr = self.schedule.lr_at(step);
         let skipped = self.spikes.skips(grad_norm, self.config.spike_factor);
@@ -190,6 +186,28 @@ impl Trainer {
                 .sum(),
             skipped,
             experts: sums.experts(),
+        })
+    }
+
+    /// What is said of a loss that is not finite.
+    pub(crate) fn loss_fault(
+        &self,
+        step: u64,
+        sums: &TaskSums,
+        last_good: Option<&Path>,
+    ) -> Result<Error> {
+        let parameter = match first_bad_parameter(self.model.params())? {
+            Some(name) => format!("the parameter {name} is not finite"),
+            None => "every parameter is finite".to_string(),
+        };
+        Ok(Error::NonFinite {
+            step,
+            what: "the loss",
+            task: sums
+                .first_bad
+                .map_or("unknown".to_string(), |task| self.task_name(task)),
+            parameter,
+            last_good: last_good.map(Path::to_path_buf),
         })
     }
 

@@ -40,6 +40,8 @@ pub struct Job {
     pub half_gradients: bool,
     /// The optimizer.
     pub moments: Moments,
+    /// Whether each block is updated as soon as its gradients are made, which are then let go.
+    pub blockwise: bool,
     /// Whether an average of the weights is kept, whole, in f32.
     pub ema: bool,
     /// Positions of a sample: one picture's patches and words, which all have a loss.
@@ -248,9 +250,17 @@ impl Planner {
         } else {
             0.0
         };
+        let gradients = match job.blockwise {
+            // Of one block, or of what is in none.
+            true => {
+                let (dense, sparse) = self.states.largest_block(mesh);
+                (dense + sparse).max(self.states.outside) * number.gradient
+            }
+            false => a.gradients + b.gradients,
+        };
         let kept = Kept {
             weights: a.weights + b.weights,
-            gradients: a.gradients + b.gradients,
+            gradients,
             moments: a.moments + b.moments + ema,
         };
         let batch = job.micro_batch(layout);

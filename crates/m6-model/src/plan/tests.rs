@@ -18,6 +18,7 @@ fn job(model: ModelConfig, gpu: &str) -> Job {
         hardware,
         model,
         half_gradients: false,
+        blockwise: false,
         moments: Moments::AdamW,
         ema: false,
         positions: 272,

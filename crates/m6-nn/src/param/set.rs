@@ -74,12 +74,12 @@ impl Params {
 
     /// Euclidean norm of all gradients together, in `f64` and in a fixed order.
     pub fn grad_norm(&self) -> f64 {
-        self.iter().map(Param::grad_sum_squares).sum::<f64>().sqrt()
+        self.iter().map(Param::grad_squares).sum::<f64>().sqrt()
     }
 
     /// The same of one parameter; 0 when it has no gradient or is not there.
     pub fn grad_norm_of(&self, name: &str) -> f64 {
-        self.get(name).map_or(0.0, |p| p.grad_sum_squares().sqrt())
+        self.get(name).map_or(0.0, |p| p.grad_squares().sqrt())
     }
 
     /// Multiplies every gradient.

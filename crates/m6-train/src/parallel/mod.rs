@@ -99,6 +99,12 @@ impl ParallelConfig {
                 train.accum
             ));
         }
+        if train.blockwise && (n_ranks > 1 || self.exact) {
+            problems.push(
+                "train.blockwise is for one process without parallel.exact; with several, zero = 2 lets gradients go block by block"
+                    .into(),
+            );
+        }
         if self.zero == 3 && n_ranks > 1 && train.ema > 0.0 {
             problems.push(
                 "zero = 3: expected train.ema = 0, since the average is kept whole; use zero = 2"

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod blockwise;
 mod exact;
 mod finetune;
 mod fixture;

@@ -207,7 +207,8 @@ fn fits_here(config: &config::RunConfig) -> Result<()> {
         return Ok(());
     };
     let n_params = m6_model::count(&config.model).params_total as f64;
-    let whole = if config.parallel.zero < 2 { 2.0 } else { 1.0 };
+    let gradients_stay = config.parallel.zero < 2 && !config.train.blockwise;
+    let whole = if gradients_stay { 2.0 } else { 1.0 };
     let (needed, there) = (4.0 * n_params * whole, total as f64 * 1024.0 * 1024.0);
     if needed <= there {
         return Ok(());

@@ -102,6 +102,7 @@ fn job(args: &PlanArgs, config: &RunConfig) -> Result<Job> {
         hardware,
         half_gradients: args.half_gradients,
         moments: args.optimizer.map_or(own, Into::into),
+        blockwise: config.train.blockwise,
         ema: config.train.ema > 0.0,
         positions: args.seq,
         samples_per_step: (tokens / args.seq.max(1)).max(1),

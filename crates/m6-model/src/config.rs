@@ -25,6 +25,10 @@ pub struct ModelConfig {
     pub d_model: usize,
     /// Number of blocks, 1 or more. Default 24.
     pub n_layers: usize,
+    /// Blocks with weights of their own: block `i` computes with those of block `i` modulo this. 0: every block has its own. The pseudo stage of
+    /// M6-10T's Pseudo-to-Real shares one set (paper section 5.2). Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub distinct_layers: usize,
     /// Attention heads of a block. Default 16.
     pub n_heads: usize,
     /// Width inside the feed-forward layer. Default 4096 (4 x d_model by convention).
@@ -53,12 +57,17 @@ pub struct ModelConfig {
     pub lora: LoraConfig,
 }
 
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             vocab_size: 21_128,
             d_model: 1024,
             n_layers: 24,
+            distinct_layers: 0,
             n_heads: 16,
             d_ff: 4096,
             max_len: 512,
@@ -85,6 +94,19 @@ impl ModelConfig {
         self.d_model.checked_div(self.n_heads).unwrap_or(0)
     }
 
+    /// How many blocks have weights of their own.
+    pub fn n_distinct(&self) -> usize {
+        match self.distinct_layers {
+            0 => self.n_layers,
+            n => n,
+        }
+    }
+
+    /// The block whose weights block `layer` computes with.
+    pub fn weights_of(&self, layer: usize) -> usize {
+        layer % self.n_distinct().max(1)
+    }
+
     /// Every problem of this configuration, one sentence each; empty when it can be built.
     pub fn validate(&self) -> Vec<String> {
         let mut out = Vec::new();
@@ -107,6 +129,23 @@ impl ModelConfig {
                 self.d_model,
                 self.n_heads,
                 self.d_model.div_ceil(self.n_heads) * self.n_heads
+            ));
+        }
+        let unlike = |&i: &usize| {
+            let of = |layer| self.experts.is_expert_layer(layer);
+            of(i) != of(self.weights_of(i))
+        };
+        if self.distinct_layers > self.n_layers {
+            out.push(format!(
+                "distinct_layers = {} must be at most n_layers = {}, or 0 for all",
+                self.distinct_layers, self.n_layers
+            ));
+        } else if let Some(i) = (0..self.n_layers.min(1 << 24)).find(unlike) {
+            out.push(format!(
+                "distinct_layers = {}: blocks {i} and {} would share weights, and only one of them has experts; choose a multiple of experts.moe_every = {}",
+                self.distinct_layers,
+                self.weights_of(i),
+                self.experts.moe_every
             ));
         }
         if !(0.0..1.0).contains(&self.dropout) {

@@ -70,7 +70,7 @@ pub(crate) struct Experts {
 
 impl FeedForward {
     pub fn new(cfg: &ModelConfig, layer: usize, params: &Lookup<'_>) -> Result<Self> {
-        let at = |part: &str| format!("blocks.{layer}.{part}");
+        let at = |part: &str| format!("blocks.{}.{part}", cfg.weights_of(layer));
         if !cfg.experts.is_expert_layer(layer) {
             return Ok(Self::Dense {
                 up: params.linear(&at("ffn.up"))?,

@@ -246,7 +246,7 @@ pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
         cfg.patches.n_features(),
         STD,
     );
-    for layer in 0..cfg.n_layers {
+    for layer in 0..cfg.n_distinct() {
         block_specs(cfg, layer, &mut list);
         if !cfg.lora.is_none() {
             adapter_specs(cfg, layer, &mut list);

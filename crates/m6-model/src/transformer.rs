@@ -216,7 +216,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub fn new(cfg: &ModelConfig, layer: usize, params: &Lookup<'_>) -> Result<Self> {
-        let at = |part: &str| format!("blocks.{layer}.{part}");
+        let at = |part: &str| format!("blocks.{}.{part}", cfg.weights_of(layer));
         Ok(Self {
             layer,
             n_heads: cfg.n_heads,

@@ -245,10 +245,7 @@ pub(crate) fn restore_moments(path: &Path, trainer: &mut Trainer) -> Result<()> 
         let loaded = trainer.optimizer.load_state(&read(&file)?);
         return loaded.map_err(|error| Error::damaged(&file, error));
     }
-    let files = match file.is_file() {
-        true => vec![file],
-        false => part_files(path)?,
-    };
+    let files = moment_files(path)?;
     let maps = files.iter().map(|file| Mmap::open(file));
     let maps = maps.collect::<std::result::Result<Vec<_>, _>>()?;
     let states: Vec<&[u8]> = maps.iter().map(|map| &**map).collect();
@@ -256,8 +253,15 @@ pub(crate) fn restore_moments(path: &Path, trainer: &mut Trainer) -> Result<()> 
     loaded.map_err(|error| Error::damaged(path, error))
 }
 
-/// The parts of the moments in a checkpoint, in the order of the ranks.
-fn part_files(path: &Path) -> Result<Vec<PathBuf>> {
+/// The moments in a checkpoint: one file, or parts in the order of the ranks.
+///
+/// # Errors
+/// There are none.
+pub(crate) fn moment_files(path: &Path) -> Result<Vec<PathBuf>> {
+    let whole = path.join(OPTIMIZER_FILE);
+    if whole.is_file() {
+        return Ok(vec![whole]);
+    }
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let entry = entry.map_err(Error::io(path))?;
@@ -267,9 +271,8 @@ fn part_files(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
-    let expected = path.join(OPTIMIZER_FILE);
     match files.is_empty() {
-        true => Err(Error::damaged(&expected, "is not there, nor are its parts")),
+        true => Err(Error::damaged(&whole, "is not there, nor are its parts")),
         false => Ok(files),
     }
 }

@@ -27,6 +27,7 @@ mod setup;
 mod spike;
 mod step;
 mod tensorboard;
+mod untie;
 pub mod vqgan;
 
 pub use checkpoint::{Best, CHECKPOINT_VERSION, SavedConfig, TrainState};

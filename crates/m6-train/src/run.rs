@@ -48,6 +48,8 @@ pub struct PretrainSpec<'a> {
     pub patch_weights: Option<&'a Path>,
     /// A run, checkpoint or exported model whose weights the first update begins from; the vocabulary must be the data's.
     pub init_model: Option<&'a Path>,
+    /// Whether its moments are taken over as well.
+    pub init_optimizer: bool,
     /// The run folder.
     pub run_dir: &'a Path,
     /// Go on with the run in the folder, or start it when there is none.
@@ -196,7 +198,9 @@ impl<'a> Run<'a> {
         };
         let (folder, resumed) = open_folder(spec.comm.as_ref(), spec.run_dir, mode)?;
         let patch_weights = spec.patch_weights.map(read).transpose()?;
-        let start = spec.init_model.map(Start::read).transpose()?;
+        let start = spec.init_model;
+        let start = start.map(|path| Start::read(path, spec.init_optimizer));
+        let start = start.transpose()?;
         let mut state = first_state(spec, data, patch_weights.as_deref(), start.as_ref());
         if let Some(resumed) = &resumed {
             check_same_run(resumed, &state)?;
@@ -222,8 +226,10 @@ impl<'a> Run<'a> {
             };
         }
         trainer.join(spec.comm, spec.parallel)?;
-        if let Some(Resumed { path, .. }) = &resumed {
-            restore_moments(path, &mut trainer)?;
+        match (&resumed, &start) {
+            (Some(Resumed { path, .. }), _) => restore_moments(path, &mut trainer)?,
+            (None, Some(start)) if spec.init_optimizer => start.take_over_moments(&mut trainer)?,
+            _ => {}
         }
         let card = RunCard {
             data_dir: spec.data_dir,
@@ -547,6 +553,9 @@ fn first_state(
     // Left out where there is none, so that runs from before this setting go on.
     if let Some(start) = start {
         settings["init_model"] = start.identity().into();
+        if spec.init_optimizer {
+            settings["init_optimizer"] = true.into();
+        }
     }
     TrainState {
         format_version: CHECKPOINT_VERSION,

@@ -39,6 +39,11 @@ pub(crate) fn check_config(
         .problems_with(train, n_ranks)
         .into_iter()
         .map(|problem| format!("parallel.{problem}"));
+    let shares = model.n_distinct() < model.n_layers;
+    let of_shared = (shares && parallel.zero == 3 && n_ranks > 1).then(|| {
+        "model.distinct_layers: blocks that share weights cannot be given back one by one; use parallel.zero = 2".to_string()
+    });
+    let of_ranks = of_ranks.chain(of_shared);
     let problems: Vec<String> = of_model.chain(of_train).chain(of_ranks).collect();
     if problems.is_empty() {
         Ok(())

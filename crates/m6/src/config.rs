@@ -63,6 +63,9 @@ pub struct InitConfig {
     /// A run, checkpoint or exported model to go on from (finetuning): its weights, not its optimizer; the data must have been prepared
     /// with its vocabulary. Empty begins with random weights.
     pub model: String,
+    /// Take over the moments of its optimizer as well, to go on where it stopped; the model must have the same parameters, but for blocks that
+    /// shared theirs (`model.distinct_layers`) and have their own now.
+    pub optimizer: bool,
 }
 
 /// What the run shows of itself while training.
@@ -319,6 +322,10 @@ fn problems_of(config: &RunConfig) -> Vec<String> {
         .into_iter()
         .flat_map(|(section, found)| found.into_iter().map(move |p| format!("[{section}] {p}")))
         .collect();
+    if config.init.optimizer && config.init.model.is_empty() {
+        problems
+            .push("[init] optimizer = true: expected init.model, whose moments are meant".into());
+    }
     problems.extend(config.vqgan.validate());
     problems.extend(config.adversary.validate());
     problems

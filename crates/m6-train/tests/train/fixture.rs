@@ -199,6 +199,7 @@ struct Ways<'a> {
     overwrite: bool,
     dropout: f32,
     init: Option<&'a Path>,
+    init_optimizer: bool,
     model: Option<&'a ModelConfig>,
 }
 
@@ -231,6 +232,7 @@ fn start_ranked<O: Watch>(
         mixture: &m6_data::LoaderConfig::default(),
         patch_weights: None,
         init_model: ways.init,
+        init_optimizer: ways.init_optimizer,
         model_cfg,
         train_cfg: config,
         parallel: ranks.0,
@@ -328,6 +330,22 @@ pub fn run_model<O: Watch>(
         ..Ways::default()
     };
     start(data_dir(), dir, config, ways, observer)
+}
+
+/// [`run_model`] that takes the moments over too.
+pub fn run_on_from(
+    model: &ModelConfig,
+    from: &Path,
+    dir: &Path,
+    config: &TrainConfig,
+) -> Result<Outcome> {
+    let ways = Ways {
+        init: Some(from),
+        init_optimizer: true,
+        model: Some(model),
+        ..Ways::default()
+    };
+    start(data_dir(), dir, config, ways, &mut Silent)
 }
 
 pub fn resume_on(data: &Path, dir: &Path, config: &TrainConfig) -> Result<Outcome> {

@@ -10,4 +10,5 @@ mod folder;
 mod guard;
 mod load;
 mod ranks;
+mod untie;
 mod vqgan;

@@ -248,6 +248,7 @@ pub fn pretrain(
         mixture: &mixture,
         patch_weights: (!config.init.patch_weights.is_empty()).then_some(patch_weights),
         init_model: (!config.init.model.is_empty()).then_some(Path::new(&config.init.model)),
+        init_optimizer: config.init.optimizer,
         model_cfg: &config.model,
         train_cfg: &config.train,
         parallel: &config.parallel,

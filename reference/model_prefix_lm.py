@@ -76,7 +76,7 @@ def mask_of(n, prefixes, targets):
     return mask
 
 
-def forward(w, tokens, positions, segments, pictures, picture_at, mask):
+def embed(w, tokens, positions, segments, pictures, picture_at):
     x = torch.zeros(len(tokens), D)
     is_patch = segments == 0
     x[~is_patch] = w["embed.tokens"][tokens[~is_patch]] + w["embed.positions"][positions[~is_patch]]
@@ -88,8 +88,11 @@ def forward(w, tokens, positions, segments, pictures, picture_at, mask):
     cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * cell * cell)
     rows = F.linear(cells, w["patches.proj.weight"], w["patches.proj.bias"])
     at = torch.tensor([first + j for first in picture_at for j in range(GRID**2)])
-    x = x.index_add(0, at, rows)
+    return x.index_add(0, at, rows)
 
+
+def forward(w, tokens, positions, segments, pictures, picture_at, mask):
+    x = embed(w, tokens, positions, segments, pictures, picture_at)
     blocks = []
     for i in range(LAYERS):
         p = lambda name: (w[f"blocks.{i}.{name}.weight"], w[f"blocks.{i}.{name}.bias"])

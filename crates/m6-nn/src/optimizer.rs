@@ -59,8 +59,8 @@ impl Slot {
         Self {
             shape: param.shape().to_vec(),
             dtype: param.var().dtype(),
-            rule: rule.of(param),
-            is_matrix: param.decay() && param.shape().len() >= 2,
+            rule: rule.of(param.shape()),
+            is_matrix: rule::is_matrix(param.shape(), param.decay()),
             lr_scale: 1.0,
             part: 0..param.n_elements(),
             moments: None,

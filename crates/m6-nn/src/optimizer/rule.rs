@@ -5,7 +5,7 @@ use crate::glue;
 use crate::kernels::adamw8::LEAST;
 use crate::kernels::dynamic8::BLOCK;
 use crate::kernels::muon::matrices;
-use crate::param::{Param, bytes_of};
+use crate::param::bytes_of;
 use crate::real::{Buffer, Real};
 use candle_core::DType;
 use safetensors::tensor::Dtype;
@@ -23,7 +23,7 @@ pub enum Rule {
     /// Muon (Jordan and others), for matrices: a momentum.
     Muon,
     /// Adafactor (Shazeer and Stern): means of squares of rows and columns of decayed parameters of two or more dimensions, of every
-    /// element of the others (biases of experts are stacked, and no matrices).
+    /// element of the others.
     Adafactor,
 }
 
@@ -41,12 +41,20 @@ impl fmt::Display for Rule {
 impl Rule {
     pub(super) const ALL: [Self; 4] = [Self::AdamW, Self::AdamW8, Self::Muon, Self::Adafactor];
 
-    /// The rule under which a parameter really is.
-    pub(super) fn of(self, param: &Param) -> Self {
+    /// The rule under which a parameter of this shape really is.
+    pub(super) fn of(self, shape: &[usize]) -> Self {
         match self {
-            Self::AdamW8 if param.n_elements() < LEAST => Self::AdamW,
+            Self::AdamW8 if shape.iter().product::<usize>() < LEAST => Self::AdamW,
             rule => rule,
         }
+    }
+
+    /// Bytes of the moments of a parameter of single precision that has this shape and does or does not decay.
+    pub fn n_bytes(self, shape: &[usize], decays: bool) -> usize {
+        let all = 0..shape.iter().product();
+        let kinds = self.of(shape).moments(shape, is_matrix(shape, decays));
+        let bytes = |kind: &Kind| size_of(kind.dtype(DType::F32)) * kind.entries(&all).len();
+        kinds.iter().map(bytes).sum()
     }
 
     /// Names of the moments in a saved state; the first one tells the rule.
@@ -92,6 +100,11 @@ impl Rule {
             }
         }
     }
+}
+
+/// Whether Adafactor takes means of rows and columns. Biases of experts are stacked too, and no matrices.
+pub(super) fn is_matrix(shape: &[usize], decays: bool) -> bool {
+    decays && shape.len() >= 2
 }
 
 /// A parameter as Adafactor's matrices: their number, rows and columns; a vector is one of one row.

@@ -8,5 +8,6 @@ mod fixture;
 mod folder;
 mod guard;
 mod load;
+mod optimizers;
 mod ranks;
 mod vqgan;

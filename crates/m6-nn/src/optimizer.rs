@@ -45,8 +45,6 @@ struct Slot {
     shape: Vec<usize>,
     dtype: DType,
     rule: Rule,
-    /// Whether Adafactor may take means of rows and columns.
-    is_matrix: bool,
     /// What the learning rate is multiplied by; a setting, so no part of the saved state.
     lr_scale: f64,
     /// The elements that this optimizer updates: all, or the own part of a rank.
@@ -60,7 +58,6 @@ impl Slot {
             shape: param.shape().to_vec(),
             dtype: param.var().dtype(),
             rule: rule.of(param.shape()),
-            is_matrix: rule::is_matrix(param.shape(), param.decay()),
             lr_scale: 1.0,
             part: 0..param.n_elements(),
             moments: None,
@@ -69,7 +66,7 @@ impl Slot {
 
     /// The moments of the rule, in the order of their names.
     fn kinds(&self) -> Vec<Kind> {
-        self.rule.moments(&self.shape, self.is_matrix)
+        self.rule.moments(&self.shape)
     }
 
     fn n_elements(&self) -> usize {

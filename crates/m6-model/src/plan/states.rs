@@ -37,7 +37,7 @@ impl Moments {
             Self::Muon => Rule::AdamW,
             Self::Adafactor => Rule::Adafactor,
         };
-        rule.n_bytes(&spec.shape, spec.decay) as f64
+        rule.n_bytes(&spec.shape) as f64
     }
 }
 

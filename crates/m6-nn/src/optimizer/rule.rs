@@ -22,8 +22,7 @@ pub enum Rule {
     AdamW8,
     /// Muon (Jordan and others), for matrices: a momentum.
     Muon,
-    /// Adafactor (Shazeer and Stern): means of squares of rows and columns of decayed parameters of two or more dimensions, of every
-    /// element of the others.
+    /// Adafactor (Shazeer and Stern): means of squares of the rows and columns of matrices, of every element of vectors.
     Adafactor,
 }
 
@@ -49,10 +48,10 @@ impl Rule {
         }
     }
 
-    /// Bytes of the moments of a parameter of single precision that has this shape and does or does not decay.
-    pub fn n_bytes(self, shape: &[usize], decays: bool) -> usize {
+    /// Bytes of the moments of a parameter of single precision that has this shape.
+    pub fn n_bytes(self, shape: &[usize]) -> usize {
         let all = 0..shape.iter().product();
-        let kinds = self.of(shape).moments(shape, is_matrix(shape, decays));
+        let kinds = self.of(shape).moments(shape);
         let bytes = |kind: &Kind| size_of(kind.dtype(DType::F32)) * kind.entries(&all).len();
         kinds.iter().map(bytes).sum()
     }
@@ -82,7 +81,7 @@ impl Rule {
     }
 
     /// The moments of a parameter of this shape, in the order of their names.
-    pub(super) fn moments(self, shape: &[usize], is_matrix: bool) -> Vec<Kind> {
+    pub(super) fn moments(self, shape: &[usize]) -> Vec<Kind> {
         let n: usize = shape.iter().product();
         let each = Kind::new(Number::Own, Extent::Elements(shape.to_vec()));
         match self {
@@ -94,7 +93,7 @@ impl Rule {
                 vec![codes.clone(), scales.clone(), codes, scales]
             }
             Self::Adafactor => {
-                let (stacked, rows, cols) = folded(shape, is_matrix);
+                let (stacked, rows, cols) = folded(shape);
                 let means = |each| Kind::new(Number::Own, Extent::Whole(vec![stacked, each]));
                 vec![means(rows), means(cols)]
             }
@@ -102,16 +101,11 @@ impl Rule {
     }
 }
 
-/// Whether Adafactor takes means of rows and columns. Biases of experts are stacked too, and no matrices.
-pub(super) fn is_matrix(shape: &[usize], decays: bool) -> bool {
-    decays && shape.len() >= 2
-}
-
 /// A parameter as Adafactor's matrices: their number, rows and columns; a vector is one of one row.
-pub(super) fn folded(shape: &[usize], is_matrix: bool) -> (usize, usize, usize) {
-    match is_matrix {
-        true => matrices(shape),
-        false => (1, 1, shape.iter().product()),
+pub(super) fn folded(shape: &[usize]) -> (usize, usize, usize) {
+    match *shape {
+        [n] => (1, 1, n),
+        _ => matrices(shape),
     }
 }
 

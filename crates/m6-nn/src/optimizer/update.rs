@@ -32,7 +32,7 @@ enum Kernel<'a, T> {
 }
 
 impl<'a, T: Real> Kernel<'a, T> {
-    fn new(rule: Rule, layout: &'a Slot, values: &'a mut [Values], now: &Now) -> Result<Self> {
+    fn new(slot: &'a Slot, values: &'a mut [Values], now: &Now) -> Result<Self> {
         let &Now {
             config,
             grad_scale,
@@ -48,7 +48,7 @@ impl<'a, T: Real> Kernel<'a, T> {
             weight_decay,
             step,
         };
-        Ok(match (rule, values) {
+        Ok(match (slot.rule, values) {
             (Rule::AdamW, [avg, avg_sq]) => Self::AdamW(avg.numbers()?, avg_sq.numbers()?, adamw),
             (Rule::AdamW8, [avg, scales, avg_sq, scales_sq]) => Self::AdamW8(
                 [avg.codes()?, avg_sq.codes()?],
@@ -62,10 +62,10 @@ impl<'a, T: Real> Kernel<'a, T> {
                     lr,
                     weight_decay,
                 };
-                Self::Muon(avg.numbers()?, &layout.shape, settings)
+                Self::Muon(avg.numbers()?, &slot.shape, settings)
             }
             (Rule::Adafactor, [row_sq, col_sq]) => {
-                let (_, rows, cols) = folded(&layout.shape, layout.is_matrix);
+                let (_, rows, cols) = folded(&slot.shape);
                 let settings = AdafactorStep {
                     grad_scale,
                     lr,
@@ -98,7 +98,7 @@ impl<'a, T: Real> Update<'a, T> {
         values: &'a mut [Values],
         now: &Now,
     ) -> Result<Self> {
-        let kernel = Mutex::new(Kernel::new(slot.rule, slot, values, now)?);
+        let kernel = Mutex::new(Kernel::new(slot, values, now)?);
         Ok(Self { grad, kernel })
     }
 

@@ -276,7 +276,6 @@ fn fitted(rule: Rule) -> f64 {
 #[test]
 fn a_small_problem_is_learned_as_well_as_by_adamw() {
     let [adamw, adamw8, adafactor] = [Rule::AdamW, Rule::AdamW8, Rule::Adafactor].map(fitted);
-    println!("adamw {adamw:.6}, of 8 bits {adamw8:.6}, adafactor {adafactor:.6}");
     assert!((adamw8 / adamw - 1.0).abs() < 0.02, "{adamw8} {adamw}");
     // Without momentum it goes on shaking a little longer.
     assert!(

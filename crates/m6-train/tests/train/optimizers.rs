@@ -115,7 +115,6 @@ fn what_is_learned_is_near_adamw_with_less_to_keep() {
         let state = fixture::checkpoint(&run, 120).join("optimizer.safetensors");
         (last.sum::<f64>() / 20.0, state.metadata().unwrap().len())
     });
-    println!("loss and bytes of adamw, adamw8, adafactor: {results:?}");
     let [
         (loss, bytes),
         (loss8, bytes8),

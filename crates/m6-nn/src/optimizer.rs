@@ -1,20 +1,21 @@
-//! AdamW (Loshchilov and Hutter), and Muon (Jordan and others) for the matrices that are named; with state of their own, updated in
-//! place.
+//! AdamW, also with moments of 8 bits, Muon for the matrices that are named, and Adafactor; with state of their own, updated in place.
 
 use crate::by_dtype;
 use crate::error::{Error, Result};
-use crate::glue;
-use crate::kernels::adamw::{AdamWStep, adamw};
-use crate::kernels::muon::{MuonStep, muon};
-use crate::param::{Param, Params, bytes_of, parse};
-use crate::real::{Buffer, Real};
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::param::{Param, Params};
+use crate::real::Real;
+use candle_core::DType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 mod parts;
+mod rule;
+mod state;
+mod update;
+
+pub use rule::Rule;
+use rule::{Kind, Values};
+use update::{Now, Update};
 
 /// Settings that hold for a whole run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +44,7 @@ impl Default for OptimizerConfig {
 struct Slot {
     shape: Vec<usize>,
     dtype: DType,
-    muon: bool,
+    rule: Rule,
     /// What the learning rate is multiplied by; a setting, so no part of the saved state.
     lr_scale: f64,
     /// The elements that this optimizer updates: all, or the own part of a rank.
@@ -52,22 +53,43 @@ struct Slot {
 }
 
 impl Slot {
-    /// Names of the moments in a saved state.
-    fn kinds(&self) -> &'static [&'static str] {
-        match self.muon {
-            true => &["momentum"],
-            false => &["exp_avg", "exp_avg_sq"],
+    fn new(param: &Param, rule: Rule) -> Self {
+        Self {
+            shape: param.shape().to_vec(),
+            dtype: param.var().dtype(),
+            rule: rule.of(param.shape()),
+            lr_scale: 1.0,
+            part: 0..param.n_elements(),
+            moments: None,
         }
     }
 
+    /// The moments of the rule, in the order of their names.
+    fn kinds(&self) -> Vec<Kind> {
+        self.rule.moments(&self.shape)
+    }
+
+    fn n_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     fn is_whole(&self) -> bool {
-        self.part == (0..self.shape.iter().product())
+        self.part == (0..self.n_elements())
+    }
+
+    /// Whether the rule can update this part of the parameter by itself.
+    fn may_hold(&self, part: &Range<usize>) -> bool {
+        let n = self.n_elements();
+        let ends = |unit| {
+            part.start.is_multiple_of(unit) && (part.end == n || part.end.is_multiple_of(unit))
+        };
+        part.is_empty() || *part == (0..n) || self.rule.unit().is_some_and(ends)
     }
 }
 
 struct Moments {
-    /// One of Muon, two of AdamW.
-    buffers: Vec<Buffer>,
+    /// In the order of the rule's names.
+    values: Vec<Values>,
     /// Updates so far; parameters that were without gradient in some steps have fewer.
     n_updates: u64,
 }
@@ -79,27 +101,27 @@ pub struct Optimizer {
     n_steps: u64,
 }
 
-const STEP_KEY: &str = "step";
-const RANGE_KEY: &str = "range";
-
 impl Optimizer {
     /// An optimizer for these parameters: Muon for those in `muon` (hidden matrices; not tables, norms and biases), AdamW for the
     /// others.
     pub fn new(params: &Params, config: OptimizerConfig, muon: &BTreeSet<String>) -> Self {
-        let slot = |p: &Param| Slot {
-            shape: p.shape().to_vec(),
-            dtype: p.var().dtype(),
-            muon: muon.contains(p.name()),
-            lr_scale: 1.0,
-            part: 0..p.n_elements(),
-            moments: None,
-        };
+        Self::with_rules(params, config, |param| match muon.contains(param.name()) {
+            true => Rule::Muon,
+            false => Rule::AdamW,
+        })
+    }
+
+    /// An optimizer that updates each of these parameters by the rule that `rule` says.
+    pub fn with_rules(
+        params: &Params,
+        config: OptimizerConfig,
+        rule: impl Fn(&Param) -> Rule,
+    ) -> Self {
+        let slots = params.iter();
+        let slots = slots.map(|p| (p.name().to_owned(), Slot::new(p, rule(p))));
         Self {
             config,
-            slots: params
-                .iter()
-                .map(|p| (p.name().to_owned(), slot(p)))
-                .collect(),
+            slots: slots.collect(),
             n_steps: 0,
         }
     }
@@ -111,6 +133,15 @@ impl Optimizer {
             slots: BTreeMap::new(),
             n_steps: 0,
         }
+    }
+
+    /// The parameters that are updated as a whole, and so cannot be shared out in parts.
+    pub fn indivisible(&self) -> BTreeSet<String> {
+        let whole = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.rule.unit().is_none());
+        whole.map(|(name, _)| name.clone()).collect()
     }
 
     /// Lets parameters learn at a share of the rate: layer-wise decay. Those that are not named keep theirs.
@@ -164,12 +195,12 @@ impl Optimizer {
 
     fn update<T: Real>(&mut self, param: &Param, lr: f64, grad_scale: f32) -> Result<()> {
         let updated = param.with_grad_of(|grad: &[T]| {
-            self.update_with(param, grad, lr, grad_scale, |update| apply(param, update))
+            self.update_with(param, grad, lr, grad_scale, |update| update.apply(param))
         });
         updated.unwrap_or(Ok(()))
     }
 
-    /// Hands the rule for a parameter, with its moments, to `apply`.
+    /// Hands the update of a parameter, with its moments, to `apply`.
     fn update_with<T: Real>(
         &mut self,
         param: &Param,
@@ -178,237 +209,31 @@ impl Optimizer {
         grad_scale: f32,
         apply: impl FnOnce(Update<'_, T>) -> Result<()>,
     ) -> Result<()> {
-        let config = self.config;
         let Some(slot) = self.slots.get_mut(param.name()) else {
             return Ok(());
         };
-        let n_moments = slot.kinds().len();
-        let lr = lr * slot.lr_scale;
-        let moments = slot.moments.get_or_insert_with(|| Moments {
-            buffers: (0..n_moments)
-                .map(|_| T::into_buffer(glue::zeros(grad.len())))
+        let mut moments = slot.moments.take().unwrap_or_else(|| Moments {
+            values: slot
+                .kinds()
+                .iter()
+                .map(|kind| kind.zeros(slot.dtype, kind.entries(&slot.part).len()))
                 .collect(),
             n_updates: 0,
         });
         moments.n_updates += 1;
-        let grad_scale = f64::from(grad_scale);
-        let weight_decay = match param.decay() {
-            true => config.weight_decay,
-            false => 0.0,
-        };
-        let adamw = AdamWStep {
-            grad_scale,
-            betas: config.betas,
-            eps: config.eps,
-            lr,
-            weight_decay,
+        let now = Now {
+            config: self.config,
+            grad_scale: f64::from(grad_scale),
+            lr: lr * slot.lr_scale,
+            weight_decay: match param.decay() {
+                true => self.config.weight_decay,
+                false => 0.0,
+            },
             step: moments.n_updates,
         };
-        let muon = MuonStep {
-            grad_scale,
-            momentum: config.momentum,
-            lr,
-            weight_decay,
-        };
-        let buffers = moments.buffers.iter_mut().map(T::of_buffer_mut);
-        let mut buffers: Option<Vec<_>> = buffers.collect();
-        let rule = match buffers.as_deref_mut() {
-            Some([avg]) => Rule::Muon(avg, &slot.shape, muon),
-            Some([avg, avg_sq]) => Rule::AdamW(avg, avg_sq, adamw),
-            _ => {
-                return Err(Error::DType {
-                    what: format!("moments of {}", param.name()),
-                    got: slot.dtype,
-                    expected: T::DTYPE,
-                });
-            }
-        };
-        let rule = Mutex::new(rule);
-        apply(Update { grad, rule })
-    }
-
-    /// The state as safetensors bytes: `exp_avg.NAME` and `exp_avg_sq.NAME` or `momentum.NAME`, `step.NAME`, and `step`; of a part of a
-    /// parameter also `range.NAME`, its first element and the one behind its last. The same state gives the same bytes.
-    pub fn state(&self) -> Result<Vec<u8>> {
-        let mut owned: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-        owned.push((
-            STEP_KEY.into(),
-            Dtype::U64,
-            Vec::new(),
-            self.n_steps.to_le_bytes().to_vec(),
-        ));
-        for (name, slot) in &self.slots {
-            let Some(moments) = &slot.moments else {
-                continue;
-            };
-            for (kind, buffer) in slot.kinds().iter().zip(&moments.buffers) {
-                let (dtype, bytes) = match buffer {
-                    Buffer::F32(values) => (Dtype::F32, bytes_of(values)),
-                    Buffer::F64(values) => (Dtype::F64, bytes_of(values)),
-                };
-                let shape = match slot.is_whole() {
-                    true => slot.shape.clone(),
-                    false => vec![slot.part.len()],
-                };
-                owned.push((format!("{kind}.{name}"), dtype, shape, bytes));
-            }
-            if !slot.is_whole() {
-                let ends = [slot.part.start as u64, slot.part.end as u64];
-                let bytes = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-                owned.push((format!("{RANGE_KEY}.{name}"), Dtype::U64, vec![2], bytes));
-            }
-            let n_updates = moments.n_updates.to_le_bytes().to_vec();
-            owned.push((
-                format!("{STEP_KEY}.{name}"),
-                Dtype::U64,
-                Vec::new(),
-                n_updates,
-            ));
-        }
-        let mut views = Vec::with_capacity(owned.len());
-        for (name, dtype, shape, bytes) in &owned {
-            views.push((
-                name.as_str(),
-                TensorView::new(*dtype, shape.clone(), bytes)?,
-            ));
-        }
-        Ok(safetensors::serialize(views, None)?)
-    }
-
-    /// Takes over a state that [`Optimizer::state`] made for the same parameters; training goes on bit for bit.
-    ///
-    /// Errors on damaged bytes, and on names, shapes or number types that do not fit; nothing changes then.
-    pub fn load_state(&mut self, bytes: &[u8]) -> Result<()> {
-        let file = parse(bytes)?;
-        let n_steps = read_count(&file, STEP_KEY)?;
-        let mut loaded = BTreeMap::new();
-        let mut n_known = 1;
-        for (name, slot) in &self.slots {
-            let kinds = slot.kinds();
-            if file.tensor(&format!("{}.{name}", kinds[0])).is_err() {
-                loaded.insert(name.clone(), None);
-                continue;
-            }
-            n_known += kinds.len() + 1;
-            let moments = Moments {
-                buffers: kinds
-                    .iter()
-                    .map(|kind| read_moment(&file, &format!("{kind}.{name}"), slot))
-                    .collect::<Result<_>>()?,
-                n_updates: read_count(&file, &format!("{STEP_KEY}.{name}"))?,
-            };
-            loaded.insert(name.clone(), Some(moments));
-        }
-        if n_known != file.len() {
-            let problem = format!(
-                "{} tensors, of which {n_known} belong to parameters of this model",
-                file.len()
-            );
-            return Err(Error::Load {
-                what: "optimizer state",
-                problem,
-            });
-        }
-        for (name, moments) in loaded {
-            if let Some(slot) = self.slots.get_mut(&name) {
-                slot.moments = moments;
-            }
-        }
-        self.n_steps = n_steps;
-        Ok(())
-    }
-}
-
-fn load_error(problem: String) -> Error {
-    Error::Load {
-        what: "optimizer state",
-        problem,
-    }
-}
-
-fn read_count(file: &SafeTensors<'_>, name: &str) -> Result<u64> {
-    let view = file.tensor(name)?;
-    match (view.dtype(), <[u8; 8]>::try_from(view.data())) {
-        (Dtype::U64, Ok(bytes)) => Ok(u64::from_le_bytes(bytes)),
-        (dtype, _) => Err(load_error(format!(
-            "{name} holds {dtype:?} {:?}, expected one U64",
-            view.shape()
-        ))),
-    }
-}
-
-fn read_moment(file: &SafeTensors<'_>, name: &str, slot: &Slot) -> Result<Buffer> {
-    let view = file.tensor(name)?;
-    let dtype = if slot.dtype == DType::F64 {
-        Dtype::F64
-    } else {
-        Dtype::F32
-    };
-    if view.dtype() != dtype || view.shape() != slot.shape {
-        let (got, shape) = (view.dtype(), view.shape());
-        return Err(load_error(format!(
-            "{name} is {got:?} {shape:?}, the model has {dtype:?} {:?}",
-            slot.shape
-        )));
-    }
-    let data = view.data();
-    Ok(match dtype {
-        Dtype::F64 => Buffer::F64(
-            data.chunks_exact(8)
-                .map(|b| f64::from_le_bytes(b.try_into().expect("eight")))
-                .collect(),
-        ),
-        _ => Buffer::F32(
-            data.chunks_exact(4)
-                .map(|b| f32::from_le_bytes(b.try_into().expect("four")))
-                .collect(),
-        ),
-    })
-}
-
-/// Runs the update on the parameter's own memory, or by way of a copy where that is on another device.
-fn apply<T: Real>(param: &Param, update: Update<'_, T>) -> Result<()> {
-    let var = param.var();
-    if var.device().is_cpu() {
-        return Ok(var.inplace_op1(&update)?);
-    }
-    let host = var.to_device(&Device::Cpu)?;
-    let mut values = glue::view::<T>(&host)?.to_vec();
-    update.run(&mut values);
-    Ok(var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?.to_device(var.device())?)?)
-}
-
-/// How a parameter is updated, with its moments.
-enum Rule<'a, T> {
-    AdamW(&'a mut Vec<T>, &'a mut Vec<T>, AdamWStep),
-    Muon(&'a mut Vec<T>, &'a [usize], MuonStep),
-}
-
-struct Update<'a, T> {
-    grad: &'a [T],
-    rule: Mutex<Rule<'a, T>>,
-}
-
-impl<T: Real> Update<'_, T> {
-    fn run(&self, values: &mut [T]) {
-        let mut rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *rule {
-            Rule::AdamW(avg, avg_sq, settings) => adamw(values, self.grad, avg, avg_sq, settings),
-            Rule::Muon(avg, shape, settings) => muon(values, self.grad, avg, shape, settings),
-        }
-    }
-}
-
-impl<T: Real> InplaceOp1 for Update<'_, T> {
-    fn name(&self) -> &'static str {
-        "optimizer"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some((from, to)) = layout.contiguous_offsets() else {
-            candle_core::bail!("optimizer: the parameter is not contiguous")
-        };
-        self.run(&mut T::storage_slice_mut(storage)?[from..to]);
-        Ok(())
+        let update = Update::new(grad, slot, &mut moments.values, &now);
+        let done = update.and_then(apply);
+        slot.moments = Some(moments);
+        done
     }
 }

@@ -34,6 +34,8 @@ pub trait Real:
 
     /// The nearest number to `x`. candle's `from_f64` is a call into another crate, and a loop with a call in it does not vectorise.
     fn number(x: f64) -> Self;
+    /// The nearest `f32`; as [`Real::number`], for loops that vectorise.
+    fn single(self) -> f32;
     /// `self * a + b`, in one rounding where the build has the instruction.
     fn fma(self, a: Self, b: Self) -> Self;
     /// e to the power of `self`; for `f32` saturates at e^88 and is 0 below e^-87.
@@ -84,6 +86,11 @@ impl Real for f32 {
     #[inline(always)]
     fn number(x: f64) -> Self {
         x as f32
+    }
+
+    #[inline(always)]
+    fn single(self) -> f32 {
+        self
     }
 
     #[inline(always)]
@@ -192,6 +199,11 @@ impl Real for f64 {
     #[inline(always)]
     fn number(x: f64) -> Self {
         x
+    }
+
+    #[inline(always)]
+    fn single(self) -> f32 {
+        self as f32
     }
 
     #[inline(always)]

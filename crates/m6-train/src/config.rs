@@ -3,7 +3,9 @@
 //! The paper gives no batch size, learning rate, schedule or number of steps, so every default here is ours.
 
 use crate::schedule::{Schedule, ScheduleKind};
+use m6_nn::optimizer::Rule;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The rule of the updates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,22 @@ pub enum OptimizerKind {
     AdamW,
     /// Muon for the hidden matrices, AdamW for tables, norms and biases; both with the same learning rate.
     Muon,
+    /// AdamW with both moments in 8 bits for everything of at least 4,096 values, in full below.
+    AdamW8,
+    /// Adafactor for everything: without momentum, `betas` or `eps`.
+    Adafactor,
+}
+
+impl OptimizerKind {
+    /// The rule of a parameter; `hidden` names the matrices between vectors.
+    pub(crate) fn rule(self, name: &str, hidden: &BTreeSet<String>) -> Rule {
+        match self {
+            Self::Muon if hidden.contains(name) => Rule::Muon,
+            Self::AdamW | Self::Muon => Rule::AdamW,
+            Self::AdamW8 => Rule::AdamW8,
+            Self::Adafactor => Rule::Adafactor,
+        }
+    }
 }
 
 /// What decides which checkpoint is the best, and when a run has stopped getting better.
@@ -45,16 +63,17 @@ pub struct TrainConfig {
     pub warmup_steps: u64,
     /// Form of the decay after the warm-up: `cosine`, `linear` or `constant`. Ours: cosine.
     pub schedule: ScheduleKind,
-    /// Rule of the updates: `adamw`, or `muon` for the hidden matrices, which learns as much in about half the updates where the batch
-    /// is large enough (docs/benchmarks.md). Ours: adamw.
+    /// Rule of the updates: `adamw`; `muon` for the hidden matrices, which learns as much in about half the updates where the batch
+    /// is large enough (docs/benchmarks.md); `adamw8`, moments in a quarter of the memory; `adafactor`, hardly any (docs/scale.md).
+    /// Ours: adamw.
     pub optimizer: OptimizerKind,
     /// Decay rate of Muon's momentum. Ours: 0.95.
     pub momentum: f64,
     /// Decoupled weight decay; not on biases, norms and embeddings. Ours: 0.01.
     pub weight_decay: f64,
-    /// Decay rates of the two moments of AdamW. Ours: 0.9 and 0.98.
+    /// Decay rates of the two moments of AdamW, in 8 bits or not. Ours: 0.9 and 0.98.
     pub betas: [f64; 2],
-    /// Denominator term of AdamW. Ours: 1e-8.
+    /// Denominator term of AdamW, in 8 bits or not. Ours: 1e-8.
     pub eps: f64,
     /// Largest global gradient norm, 0 for no clipping. Ours: 1.
     pub grad_clip: f64,
@@ -383,6 +402,15 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("learning_rate"), "{error}");
+    }
+
+    #[test]
+    fn optimizers_have_the_names_of_the_plan() {
+        for name in ["adamw", "muon", "adamw8", "adafactor"] {
+            let text = format!("optimizer = \"{name}\"\n");
+            let config: TrainConfig = toml::from_str(&text).unwrap();
+            assert!(toml::to_string(&config).unwrap().contains(&text));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One update: accumulate over micro-batches, guard, clip, step.
 
 use crate::blockwise::Blockwise;
-use crate::config::{OptimizerKind, TrainConfig};
+use crate::config::TrainConfig;
 use crate::ema::{Ema, values};
 use crate::error::{Error, Result};
 use crate::experts::{ExpertReport, ExpertSums};
@@ -15,7 +15,6 @@ use m6_nn::dist::Communicator;
 use m6_nn::optimizer::{Optimizer, OptimizerConfig};
 use m6_store::rng::Key;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,8 +65,8 @@ impl Trainer {
         if !config.freeze.is_empty() {
             model.freeze(&config.freeze).map_err(refused)?;
         }
-        let muon = muon_matrices(&model, config);
-        let mut optimizer = Optimizer::new(
+        let hidden = model.hidden_matrices();
+        let mut optimizer = Optimizer::with_rules(
             model.params(),
             OptimizerConfig {
                 betas: config.betas.into(),
@@ -75,7 +74,7 @@ impl Trainer {
                 weight_decay: config.weight_decay,
                 momentum: config.momentum,
             },
-            &muon,
+            |param| config.optimizer.rule(param.name(), &hidden),
         );
         if config.layer_decay != 1.0 {
             optimizer.scale_lr(&model.lr_scales(config.layer_decay))?;
@@ -105,8 +104,8 @@ impl Trainer {
     /// # Errors
     /// A parameter that cannot be spread.
     pub fn join(&mut self, comm: &Arc<dyn Communicator>, parallel: &ParallelConfig) -> Result<()> {
-        let muon = muon_matrices(&self.model, &self.config);
-        let team = Team::new(comm, parallel, &mut self.model, &muon)?;
+        let whole = self.optimizer.indivisible();
+        let team = Team::new(comm, parallel, &mut self.model, &whole)?;
         if let Some(team) = &team {
             team.confine(&mut self.optimizer)?;
         }
@@ -269,14 +268,6 @@ impl Trainer {
             Some(ema) => ema.with_average(model.params(), || f(model)),
             None => f(model),
         }
-    }
-}
-
-/// The matrices that Muon updates, each as a whole.
-fn muon_matrices(model: &Model, config: &TrainConfig) -> BTreeSet<String> {
-    match config.optimizer {
-        OptimizerKind::AdamW => BTreeSet::new(),
-        OptimizerKind::Muon => model.hidden_matrices(),
     }
 }
 

@@ -3,9 +3,10 @@
 use super::mesh::Mesh;
 use crate::config::ModelConfig;
 use crate::spec::{Part, Spec, specs};
+use m6_nn::optimizer::Rule;
 use serde::Serialize;
 
-/// What an optimizer keeps of a parameter. `m6 pretrain` has the first two; the others are for planning.
+/// What an optimizer keeps of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Moments {
@@ -13,29 +14,30 @@ pub enum Moments {
     AdamW,
     /// One number in f32 for matrices between vectors, two for everything else.
     Muon,
-    /// Two numbers of 8 bits (Dettmers and others 2022), their scales left out.
+    /// Two numbers of 8 bits with a scale in f32 for each 256 (Dettmers and others 2021); two numbers in f32 below 4,096 values.
     AdamW8,
-    /// Sums of the rows and columns of a matrix in f32, one number for each value of a vector; no momentum (Shazeer and Stern 2018).
+    /// Means of the rows and columns of a matrix in f32, one number for each value of a vector; no momentum (Shazeer and Stern 2018).
     Adafactor,
 }
 
 impl Moments {
+    /// Bytes for all parameters of the model `cfg` that learn.
+    pub fn total(self, cfg: &ModelConfig) -> f64 {
+        let specs = specs(cfg);
+        let trained = specs.iter().filter(|spec| spec.trained);
+        trained.map(|spec| self.bytes(spec)).sum()
+    }
+
     /// Bytes for a parameter of this shape.
     fn bytes(self, spec: &Spec) -> f64 {
-        let n = spec.n_elements() as f64;
-        match self {
-            Self::AdamW => 8.0 * n,
-            Self::AdamW8 => 2.0 * n,
-            Self::Muon if is_hidden(spec) => 4.0 * n,
-            Self::Muon => 8.0 * n,
-            Self::Adafactor => match (spec.decay, spec.part, spec.shape.as_slice()) {
-                (true, Part::Experts, &[e, rows, columns]) => 4.0 * (e * (rows + columns)) as f64,
-                (true, _, &[rows, ref rest @ ..]) if !rest.is_empty() => {
-                    4.0 * (rows + rest.iter().product::<usize>()) as f64
-                }
-                _ => 4.0 * n,
-            },
-        }
+        let rule = match self {
+            Self::AdamW => Rule::AdamW,
+            Self::AdamW8 => Rule::AdamW8,
+            Self::Muon if is_hidden(spec) => Rule::Muon,
+            Self::Muon => Rule::AdamW,
+            Self::Adafactor => Rule::Adafactor,
+        };
+        rule.n_bytes(&spec.shape) as f64
     }
 }
 
@@ -258,12 +260,52 @@ mod tests {
             .map(Spec::n_elements)
             .sum();
         assert_eq!(bytes(Moments::AdamW), 8.0 * trained as f64);
-        assert_eq!(bytes(Moments::AdamW8), 2.0 * trained as f64);
+        // A scale for 256 numbers, and vectors that keep theirs in full.
+        let eight = bytes(Moments::AdamW8) / trained as f64;
+        assert!((2.031..2.04).contains(&eight), "{eight}");
         let muon = bytes(Moments::Muon) / trained as f64;
         assert!((4.0..4.6).contains(&muon), "{muon}");
         // A matrix of 1024 x 4096 keeps 5120 numbers.
         let adafactor = bytes(Moments::Adafactor) / trained as f64;
         assert!((0.0..0.02).contains(&adafactor), "{adafactor}");
+    }
+
+    #[test]
+    fn an_optimizer_that_has_made_a_step_keeps_what_is_planned() {
+        let cfg = ModelConfig {
+            vocab_size: 70,
+            d_model: 64,
+            n_layers: 2,
+            n_heads: 2,
+            d_ff: 128,
+            max_len: 40,
+            experts: ExpertsConfig {
+                n_experts: 3,
+                ..ExpertsConfig::default()
+            },
+            ..ModelConfig::default()
+        };
+        let model = crate::Model::new(&cfg, 1).unwrap();
+        let hidden = model.hidden_matrices();
+        for (moments, rule) in [
+            (Moments::AdamW, Rule::AdamW),
+            (Moments::Muon, Rule::Muon),
+            (Moments::AdamW8, Rule::AdamW8),
+            (Moments::Adafactor, Rule::Adafactor),
+        ] {
+            let rule_of = |param: &m6_nn::Param| match rule {
+                Rule::Muon if !hidden.contains(param.name()) => Rule::AdamW,
+                rule => rule,
+            };
+            let config = m6_nn::optimizer::OptimizerConfig::default();
+            let mut optimizer =
+                m6_nn::optimizer::Optimizer::with_rules(model.params(), config, rule_of);
+            for param in model.params().iter().filter(|p| p.is_trainable()) {
+                param.add_grad(&vec![1e-3_f32; param.n_elements()]).unwrap();
+            }
+            optimizer.step(model.params(), 1e-3, 1.0).unwrap();
+            assert_eq!(optimizer.n_bytes() as f64, moments.total(&cfg), "{rule}");
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Operator bodies: plain generic functions on slices, no tensors, no tape.
 
+pub mod adafactor;
 pub mod adamw;
+pub mod adamw8;
 pub mod attention;
 pub mod conv;
+pub mod dynamic8;
 pub mod elementwise;
 pub mod embed;
 pub mod experts;

@@ -1,11 +1,8 @@
-//! An optimizer that updates a part of each parameter, the others being other ranks' (ZeRO), and state that moves between any number of them.
+//! An optimizer that updates a part of each parameter, the others being other ranks' (ZeRO).
 
-use super::{Moments, Optimizer, RANGE_KEY, STEP_KEY, Slot, load_error, read_count};
+use super::Optimizer;
 use crate::error::{Error, Result};
-use crate::param::{Param, parse};
-use crate::real::Buffer;
-use candle_core::DType;
-use safetensors::tensor::{Dtype, SafeTensors};
+use crate::param::Param;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -13,22 +10,22 @@ impl Optimizer {
     /// Confines the optimizer to these elements of each named parameter; the others stay whole. Before the first step.
     ///
     /// # Errors
-    /// A name that the optimizer does not know, a range outside of its parameter, or a part of a matrix that Muon updates, which it
-    /// does as a whole.
+    /// A name that the optimizer does not know, a range outside of its parameter, or one that the rule cannot update by itself: Muon and
+    /// Adafactor need all of a parameter, moments of 8 bits whole blocks.
     pub fn confine(&mut self, parts: &BTreeMap<String, Range<usize>>) -> Result<()> {
         for (name, part) in parts {
             let slot = self.slots.get_mut(name);
             let slot = slot.ok_or_else(|| refused(format!("parameter {name} is unknown")))?;
-            let n: usize = slot.shape.iter().product();
-            let is_whole = *part == (0..n);
-            if part.end > n || (slot.muon && !is_whole && !part.is_empty()) {
+            let n = slot.n_elements();
+            if part.end > n || !slot.may_hold(part) {
+                let rule = slot.rule;
+                let limit = match rule.unit() {
+                    None => format!(", which {rule} updates whole"),
+                    Some(1) => String::new(),
+                    Some(unit) => format!(", which {rule} updates in blocks of {unit}"),
+                };
                 return Err(refused(format!(
-                    "{part:?} of the {n} elements of {name}{}",
-                    if slot.muon {
-                        ", which Muon updates whole"
-                    } else {
-                        ""
-                    }
+                    "{part:?} of the {n} elements of {name}{limit}"
                 )));
             }
             slot.part = part.clone();
@@ -75,53 +72,8 @@ impl Optimizer {
     /// Bytes of the moments that exist.
     pub fn n_bytes(&self) -> usize {
         let moments = self.slots.values().filter_map(|slot| slot.moments.as_ref());
-        let buffers = moments.flat_map(|moments| &moments.buffers);
-        buffers
-            .map(|buffer| match buffer {
-                Buffer::F32(values) => 4 * values.len(),
-                Buffer::F64(values) => 8 * values.len(),
-            })
-            .sum()
-    }
-
-    /// Takes over the state that one or more optimizers made with [`Optimizer::state`], each of its parts of the same parameters, whatever
-    /// their parts were; training goes on bit for bit.
-    ///
-    /// # Errors
-    /// As [`Optimizer::load_state`], and for elements that no state has; nothing changes then.
-    pub fn load_states(&mut self, states: &[&[u8]]) -> Result<()> {
-        let files = states
-            .iter()
-            .map(|bytes| parse(bytes))
-            .collect::<Result<Vec<_>>>()?;
-        let steps = files.iter().map(|file| read_count(file, STEP_KEY));
-        let steps = steps.collect::<Result<Vec<u64>>>()?;
-        let n_steps = match steps.first() {
-            Some(first) if steps.iter().all(|step| step == first) => *first,
-            _ => return Err(load_error(format!("states of different steps: {steps:?}"))),
-        };
-        let mut n_known = files.len();
-        let mut loaded = BTreeMap::new();
-        for (name, slot) in &self.slots {
-            let mut found = Found::default();
-            for file in &files {
-                n_known += found.look(file, name, slot)?;
-            }
-            loaded.insert(name.clone(), found.moments(name, slot)?);
-        }
-        let n_tensors: usize = files.iter().map(SafeTensors::len).sum();
-        if n_known != n_tensors {
-            return Err(load_error(format!(
-                "{n_tensors} tensors, of which {n_known} belong to parameters of this model"
-            )));
-        }
-        for (name, moments) in loaded {
-            if let Some(slot) = self.slots.get_mut(&name) {
-                slot.moments = moments;
-            }
-        }
-        self.n_steps = n_steps;
-        Ok(())
+        let values = moments.flat_map(|moments| &moments.values);
+        values.map(super::Values::n_bytes).sum()
     }
 }
 
@@ -132,120 +84,12 @@ fn refused(what: String) -> Error {
     }
 }
 
-/// The moments of one parameter's own part, as they are found.
-#[derive(Default)]
-struct Found {
-    buffers: Vec<Vec<f32>>,
-    n_updates: Option<u64>,
-    /// Elements of the own part that were found, and of the parameter.
-    n_own: usize,
-    n_all: usize,
-}
-
-impl Found {
-    /// Takes what a file has of the parameter; gives the number of its tensors that are known with that.
-    fn look(&mut self, file: &SafeTensors<'_>, name: &str, slot: &Slot) -> Result<usize> {
-        let kinds = slot.kinds();
-        if file.tensor(&format!("{}.{name}", kinds[0])).is_err() {
-            return Ok(0);
-        }
-        if slot.dtype != DType::F32 {
-            return Err(load_error(format!(
-                "{name} is {:?}, expected F32",
-                slot.dtype
-            )));
-        }
-        let n: usize = slot.shape.iter().product();
-        let stored = stored_range(file, name)?;
-        let range = stored.clone().unwrap_or(0..n);
-        if range.end > n {
-            return Err(load_error(format!(
-                "{range:?} of the {n} elements of {name}"
-            )));
-        }
-        let n_updates = read_count(file, &format!("{STEP_KEY}.{name}"))?;
-        if self.n_updates.is_some_and(|known| known != n_updates) {
-            return Err(load_error(format!("parts of {name} of different steps")));
-        }
-        self.n_updates = Some(n_updates);
-        self.buffers.resize(kinds.len(), Vec::new());
-        let shared = range.start.max(slot.part.start)..range.end.min(slot.part.end);
-        for (kind, buffer) in kinds.iter().zip(&mut self.buffers) {
-            let view = file.tensor(&format!("{kind}.{name}"))?;
-            let fits = match stored {
-                Some(_) => view.shape() == [range.len()],
-                None => view.shape() == slot.shape,
-            };
-            if !fits || view.dtype() != Dtype::F32 {
-                return Err(load_error(format!(
-                    "{kind}.{name} is {:?} {:?}, the model has F32 {:?} of {:?}",
-                    view.dtype(),
-                    view.shape(),
-                    range,
-                    slot.shape
-                )));
-            }
-            if shared.is_empty() {
-                continue;
-            }
-            buffer.resize(slot.part.len(), 0.0);
-            let from = &view.data()[4 * (shared.start - range.start)..];
-            let to = &mut buffer[shared.start - slot.part.start..shared.end - slot.part.start];
-            for (to, from) in to.iter_mut().zip(from.chunks_exact(4)) {
-                *to = f32::from_le_bytes([from[0], from[1], from[2], from[3]]);
-            }
-        }
-        self.n_own += shared.len();
-        self.n_all += range.len();
-        Ok(kinds.len() + 1 + usize::from(stored.is_some()))
-    }
-
-    fn moments(self, name: &str, slot: &Slot) -> Result<Option<Moments>> {
-        let Some(n_updates) = self.n_updates else {
-            return Ok(None);
-        };
-        let n: usize = slot.shape.iter().product();
-        if self.n_all != n || self.n_own != slot.part.len() {
-            return Err(load_error(format!(
-                "moments of {} elements of {name}, expected {n}; a part of the state is missing",
-                self.n_all
-            )));
-        }
-        if slot.part.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Moments {
-            buffers: self.buffers.into_iter().map(Buffer::F32).collect(),
-            n_updates,
-        }))
-    }
-}
-
-/// The part that a state has of a parameter; `None` for all of it.
-fn stored_range(file: &SafeTensors<'_>, name: &str) -> Result<Option<Range<usize>>> {
-    let Ok(view) = file.tensor(&format!("{RANGE_KEY}.{name}")) else {
-        return Ok(None);
-    };
-    let ends: Vec<usize> = view
-        .data()
-        .chunks_exact(8)
-        .filter_map(|b| usize::try_from(u64::from_le_bytes(b.try_into().ok()?)).ok())
-        .collect();
-    match (view.dtype(), ends.as_slice()) {
-        (Dtype::U64, &[start, end]) if start <= end => Ok(Some(start..end)),
-        (dtype, _) => Err(load_error(format!(
-            "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of a range"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dist::Shards;
-    use crate::optimizer::OptimizerConfig;
+    use crate::optimizer::{OptimizerConfig, Rule};
     use crate::{Device, Params, Tensor};
-    use std::collections::BTreeSet;
 
     const LR: f64 = 1e-2;
 
@@ -267,21 +111,25 @@ mod tests {
             .collect()
     }
 
-    fn optimizer(params: &Params) -> Optimizer {
-        let muon = BTreeSet::from(["m".to_string()]);
-        Optimizer::new(params, OptimizerConfig::default(), &muon)
+    /// Updates `m` by Muon, the others by this rule.
+    fn optimizer(params: &Params, rule: Rule) -> Optimizer {
+        Optimizer::with_rules(params, OptimizerConfig::default(), |p| match p.name() {
+            "m" => Rule::Muon,
+            _ => rule,
+        })
     }
 
     /// The optimizers of `n` ranks.
-    fn split(params: &Params, n: usize) -> Vec<Optimizer> {
+    fn split(params: &Params, n: usize, rule: Rule) -> Vec<Optimizer> {
+        let whole = optimizer(params, rule).indivisible();
         let tensors: Vec<_> = params
             .iter()
-            .map(|p| (p.n_elements(), p.name() == "m"))
+            .map(|p| (p.n_elements(), whole.contains(p.name())))
             .collect();
         let shards = Shards::plan(&tensors, n);
         (0..n)
             .map(|rank| {
-                let mut own = optimizer(params);
+                let mut own = optimizer(params, rule);
                 let parts = params.iter().enumerate();
                 let parts = parts.map(|(i, p)| (p.name().to_string(), shards.of(i)[rank].clone()));
                 own.confine(&parts.collect()).unwrap();
@@ -318,9 +166,15 @@ mod tests {
 
     #[test]
     fn parts_make_the_same_steps_and_move_between_any_number_of_ranks() {
+        for rule in [Rule::AdamW, Rule::AdamW8, Rule::Adafactor] {
+            check_parts(rule);
+        }
+    }
+
+    fn check_parts(rule: Rule) {
         let (whole, parted) = (params(), params());
-        let mut one = optimizer(&whole);
-        let mut ranks = split(&parted, 3);
+        let mut one = optimizer(&whole, rule);
+        let mut ranks = split(&parted, 3, rule);
         (0..3).for_each(|step| step_whole(&mut one, &whole, step));
         (0..2).for_each(|step| step_parts(&mut ranks, &parted, step));
         // Three ranks become two, these one, and this three again, with a step between.
@@ -330,7 +184,7 @@ mod tests {
         for n in [2, 1, 3] {
             let saved = save(&ranks);
             let saved: Vec<&[u8]> = saved.iter().map(Vec::as_slice).collect();
-            ranks = split(&parted, n);
+            ranks = split(&parted, n, rule);
             for rank in &mut ranks {
                 rank.load_states(&saved).unwrap();
             }
@@ -351,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_part_and_a_part_for_muon_are_refused() {
+    fn a_missing_part_and_a_part_that_a_rule_cannot_update_are_refused() {
         let params = params();
-        let mut ranks = split(&params, 2);
+        let mut ranks = split(&params, 2, Rule::AdamW);
         step_parts(&mut ranks, &params, 0);
         let half = ranks[0].state().unwrap();
-        let error = optimizer(&params)
+        let error = optimizer(&params, Rule::AdamW)
             .load_states(&[&half])
             .unwrap_err()
             .to_string();
         assert!(error.contains("missing"), "{error}");
         let twice = ranks[1].load_states(&[&half, &half]);
         assert!(twice.is_err());
-        let mut other = optimizer(&params);
+        let mut other = optimizer(&params, Rule::AdamW);
         other.begin_step();
         other.begin_step();
         let ahead = other.state().unwrap();
@@ -375,5 +229,14 @@ mod tests {
         let part = BTreeMap::from([("m".to_string(), 0..3)]);
         let error = other.confine(&part).unwrap_err().to_string();
         assert!(error.contains("Muon"), "{error}");
+        let part = BTreeMap::from([("a".to_string(), 0..300)]);
+        let refused = |rule| {
+            optimizer(&params, rule)
+                .confine(&part)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refused(Rule::Adafactor).contains("Adafactor updates whole"));
+        assert!(refused(Rule::AdamW8).contains("blocks of 256"));
     }
 }

@@ -6,4 +6,5 @@ mod expert_cases;
 mod experts;
 mod gradients;
 mod optimizer;
+mod optimizer_memory;
 mod pytorch;

@@ -22,7 +22,7 @@ pub struct Team {
 }
 
 impl Team {
-    /// The team of a rank that trains `model`, whose weights every rank has; `muon` names the matrices that are updated whole. `None` for
+    /// The team of a rank that trains `model`, whose weights every rank has; `whole` names the parameters that are updated whole. `None` for
     /// a rank that is alone and needs nothing of this.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Team {
         comm: &Arc<dyn Communicator>,
         config: &ParallelConfig,
         model: &mut Model,
-        muon: &BTreeSet<String>,
+        whole: &BTreeSet<String>,
     ) -> Result<Option<Self>> {
         if comm.size() == 1 && !config.exact {
             return Ok(None);
@@ -49,7 +49,7 @@ impl Team {
         }
         let sizes: Vec<(usize, bool)> = params
             .iter()
-            .map(|p| (p.n_elements(), muon.contains(p.name())))
+            .map(|p| (p.n_elements(), whole.contains(p.name())))
             .collect();
         let shards = Shards::plan(&sizes, comm.size());
         let sum = Arc::new(GradSum::new(

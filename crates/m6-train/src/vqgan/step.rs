@@ -1,13 +1,13 @@
 //! One update of a VQGAN: autoencoder, codebook, discriminator.
 
 use super::config::AdversaryConfig;
-use crate::config::{OptimizerKind, TrainConfig};
+use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::schedule::Schedule;
 use crate::step::clip_factor;
 use m6_model::vqgan::{AdversaryWeights, Discriminator, Perceptual, Vqgan};
-use m6_nn::Tensor;
 use m6_nn::optimizer::{Optimizer, OptimizerConfig};
+use m6_nn::{Param, Tensor};
 use m6_store::rng::Key;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -57,12 +57,10 @@ impl VqganTrainer {
             weight_decay: train.weight_decay,
             momentum: train.momentum,
         };
-        let muon = match train.optimizer {
-            OptimizerKind::AdamW => BTreeSet::new(),
-            OptimizerKind::Muon => vqgan.hidden_matrices(),
-        };
+        let hidden = vqgan.hidden_matrices();
+        let rule = |param: &Param| train.optimizer.rule(param.name(), &hidden);
         Ok(Self {
-            optimizer: Optimizer::new(vqgan.params(), config, &muon),
+            optimizer: Optimizer::with_rules(vqgan.params(), config, rule),
             // The adversary stays with AdamW, whose steps follow the size of its gradient (ours).
             disc_optimizer: Optimizer::new(discriminator.params(), config, &BTreeSet::new()),
             vqgan,

@@ -9,6 +9,7 @@ mod fixture;
 mod folder;
 mod guard;
 mod load;
+mod optimizers;
 mod ranks;
 mod untie;
 mod vqgan;

@@ -7,7 +7,7 @@ use m6_nn::{Device, Param, Params, Tensor};
 use m6_train::vqgan::{
     AdversaryConfig, VqganSpec, load_perceptual, load_vqgan, rebuild, train_vqgan,
 };
-use m6_train::{Observer, Outcome, Result, Silent, TrainConfig};
+use m6_train::{Observer, OptimizerKind, Outcome, Result, Silent, TrainConfig};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -132,6 +132,30 @@ fn a_stopped_vqgan_goes_on_to_the_last_bit_on_any_number_of_threads() {
     assert_same(&whole, &halves);
     let text = std::fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
     assert!(text.contains("\"loss/perceptual\"") && text.contains("\"loss/discriminator\""));
+}
+
+#[test]
+fn a_vqgan_resumes_to_the_last_bit_with_optimizers_that_keep_little() {
+    for optimizer in [OptimizerKind::AdamW8, OptimizerKind::Adafactor] {
+        let dir = tempfile::tempdir().unwrap();
+        let (whole, halves) = (dir.path().join("whole"), dir.path().join("halves"));
+        let config = TrainConfig {
+            optimizer,
+            ..train()
+        };
+        let run = |dir: &Path, resume, flag: &AtomicBool, observer: &mut dyn Observer| {
+            let network = Perceptual::new(fixture::resnet_model()).unwrap();
+            let network = (network, "a test".into());
+            run_with(network, &config, dir, resume, flag, observer).unwrap()
+        };
+        let never = AtomicBool::new(false);
+        assert_eq!(run(&whole, false, &never, &mut Silent).steps, 12);
+        let mut stop = Stop::after(7);
+        let flag = stop.flag().unwrap();
+        run(&halves, false, flag, &mut stop);
+        run(&halves, true, &never, &mut Silent);
+        assert_same(&whole, &halves);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct PlanArgs {
     /// Keep and send gradients in --precision instead of f32.
     #[arg(long, requires = "gpus")]
     pub half_gradients: bool,
-    /// Optimizer; default that of the configuration. adafactor and adamw8 are for planning: `m6 pretrain` does not have them.
+    /// Optimizer; default that of the configuration.
     #[arg(long, value_enum, requires = "gpus")]
     pub optimizer: Option<OptimizerArg>,
     /// Share of the peak that computing reaches.
@@ -86,7 +86,7 @@ pub enum OptimizerArg {
     Adamw,
     /// One for matrices between vectors.
     Muon,
-    /// Sums of rows and columns.
+    /// Means of rows and columns.
     Adafactor,
     /// Two moments of 8 bits.
     Adamw8,

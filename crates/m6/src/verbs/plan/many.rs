@@ -91,10 +91,7 @@ fn job(args: &PlanArgs, config: &RunConfig) -> Result<Job> {
         *field = given.unwrap_or(*field);
     }
     hardware.per_node = args.gpus_per_node.unwrap_or(hardware.per_node);
-    let own = match config.train.optimizer {
-        OptimizerKind::AdamW => Moments::AdamW,
-        OptimizerKind::Muon => Moments::Muon,
-    };
+    let own = moments(config.train.optimizer);
     let tokens = config.train.rows_per_batch * config.data.row_len;
     let job = Job {
         model: config.model.clone(),
@@ -118,6 +115,16 @@ fn job(args: &PlanArgs, config: &RunConfig) -> Result<Job> {
     match problems.is_empty() {
         true => Ok(job),
         false => Err(refused(problems)),
+    }
+}
+
+/// What the optimizer of a configuration keeps.
+pub fn moments(kind: OptimizerKind) -> Moments {
+    match kind {
+        OptimizerKind::AdamW => Moments::AdamW,
+        OptimizerKind::Muon => Moments::Muon,
+        OptimizerKind::AdamW8 => Moments::AdamW8,
+        OptimizerKind::Adafactor => Moments::Adafactor,
     }
 }
 

@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 struct Overview {
     counts: Counts,
     row: Map<String, Value>,
+    /// Bytes of the moments.
+    moments: f64,
     flops: f64,
     tokens_per_step: f64,
 }
@@ -60,13 +62,14 @@ fn overview(config: &RunConfig, seq: usize) -> Overview {
         config.train.activation_checkpointing,
     ) / positions;
     let total = counts.params_total as f64;
+    let moments = many::moments(config.train.optimizer).total(&config.model);
     let tokens_per_step = (config.train.rows_per_batch * config.data.row_len) as f64;
     let row = json!({
         "params_total": counts.params_total,
         "params_active": counts.params_active,
         "params_transformer": counts.params_transformer,
         "params_by_part": counts.by_part.iter().map(|(n, c)| (n.clone(), json!(c))).collect::<Map<_, _>>(),
-        "bytes": {"weights": total * 4.0, "gradients": total * 4.0, "optimizer": total * 8.0, "checkpoint": total * 12.0},
+        "bytes": {"weights": total * 4.0, "gradients": total * 4.0, "optimizer": moments, "checkpoint": total * 4.0 + moments},
         "flops_per_token": flops,
         "flops": cost,
         "tokens_per_step": tokens_per_step,
@@ -79,6 +82,7 @@ fn overview(config: &RunConfig, seq: usize) -> Overview {
     Overview {
         counts,
         row,
+        moments,
         flops,
         tokens_per_step,
     }
@@ -98,16 +102,17 @@ fn parameters(counts: &Counts) -> String {
 }
 
 fn one_device(overview: &Overview, config: &RunConfig) -> String {
-    let total = overview.counts.params_total as f64;
+    let (total, moments) = (overview.counts.params_total as f64, overview.moments);
     let (flops, tokens_per_step) = (overview.flops, overview.tokens_per_step);
     let mut text = format!(
         "memory      weights {}, gradients {}, moments {}: {} in f32, activations beside\n",
         common::bytes(total * 4.0),
         common::bytes(total * 4.0),
-        common::bytes(total * 8.0),
-        common::bytes(total * 16.0)
+        common::bytes(moments),
+        common::bytes(total * 8.0 + moments)
     );
-    text.push_str(&format!("checkpoint  {}\n", common::bytes(total * 12.0)));
+    let checkpoint = common::bytes(total * 4.0 + moments);
+    text.push_str(&format!("checkpoint  {checkpoint}\n"));
     text.push_str(&format!(
         "training    {:.2} GFLOP a token (forward and backward), {:.0} tokens a step, {:.2} TFLOP a step, {} steps\n",
         flops / 1e9,

@@ -1,0 +1,261 @@
+//! The state of an optimizer as safetensors, whole or in the parts of ranks, written and read.
+
+use super::rule::{Rule, Values, size_of};
+use super::{Moments, Optimizer, Slot};
+use crate::error::{Error, Result};
+use crate::param::parse;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+const STEP_KEY: &str = "step";
+const RANGE_KEY: &str = "range";
+
+/// A tensor to be written.
+struct Entry<'a> {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl Entry<'_> {
+    fn counts(name: String, shape: Vec<usize>, counts: &[u64]) -> Self {
+        let bytes = counts.iter().flat_map(|count| count.to_le_bytes());
+        Self {
+            name,
+            dtype: Dtype::U64,
+            shape,
+            bytes: bytes.collect(),
+        }
+    }
+}
+
+impl Optimizer {
+    /// The state as safetensors bytes: the moments of each parameter NAME under the names of its rule (`exp_avg.NAME` and
+    /// `exp_avg_sq.NAME`; with 8 bits `exp_avg_codes.NAME`, `exp_avg_scales.NAME` and the same of `exp_avg_sq`; `momentum.NAME`;
+    /// `row_mean_sq.NAME` and `col_mean_sq.NAME`), `step.NAME`, and `step`; of a part of a parameter also `range.NAME`, its first
+    /// element and the one behind its last. The same state gives the same bytes.
+    ///
+    /// # Errors
+    /// Those of the format.
+    pub fn state(&self) -> Result<Vec<u8>> {
+        let mut entries = vec![Entry::counts(STEP_KEY.into(), Vec::new(), &[self.n_steps])];
+        for (name, slot) in &self.slots {
+            let Some(moments) = &slot.moments else {
+                continue;
+            };
+            let names = slot.rule.names().iter().zip(slot.kinds());
+            for ((prefix, kind), values) in names.zip(&moments.values) {
+                let (dtype, bytes) = values.bytes();
+                entries.push(Entry {
+                    name: format!("{prefix}.{name}"),
+                    dtype,
+                    shape: match slot.is_whole() {
+                        true => kind.shape(),
+                        false => vec![kind.entries(&slot.part).len()],
+                    },
+                    bytes,
+                });
+            }
+            if !slot.is_whole() {
+                let ends = [slot.part.start as u64, slot.part.end as u64];
+                entries.push(Entry::counts(format!("{RANGE_KEY}.{name}"), vec![2], &ends));
+            }
+            let step = format!("{STEP_KEY}.{name}");
+            entries.push(Entry::counts(step, Vec::new(), &[moments.n_updates]));
+        }
+        let mut views = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes)?;
+            views.push((entry.name.as_str(), view));
+        }
+        Ok(safetensors::serialize(views, None)?)
+    }
+
+    /// Takes over a state that [`Optimizer::state`] made for the same parameters; training goes on bit for bit.
+    ///
+    /// # Errors
+    /// Damaged bytes; names, shapes, number types or rules that do not fit; nothing changes then.
+    pub fn load_state(&mut self, bytes: &[u8]) -> Result<()> {
+        self.load_states(&[bytes])
+    }
+
+    /// Takes over the state that one or more optimizers made with [`Optimizer::state`], each of its parts of the same parameters, whatever
+    /// their parts were; training goes on bit for bit.
+    ///
+    /// # Errors
+    /// As [`Optimizer::load_state`], and for elements that no state has; nothing changes then.
+    pub fn load_states(&mut self, states: &[&[u8]]) -> Result<()> {
+        let files = states
+            .iter()
+            .map(|bytes| parse(bytes))
+            .collect::<Result<Vec<_>>>()?;
+        let steps = files.iter().map(|file| read_count(file, STEP_KEY));
+        let steps = steps.collect::<Result<Vec<u64>>>()?;
+        let n_steps = match steps.first() {
+            Some(first) if steps.iter().all(|step| step == first) => *first,
+            _ => return Err(load_error(format!("states of different steps: {steps:?}"))),
+        };
+        let mut n_known = files.len();
+        let mut loaded = BTreeMap::new();
+        for (name, slot) in &self.slots {
+            let mut found = Found::default();
+            for file in &files {
+                n_known += found.look(file, name, slot)?;
+            }
+            loaded.insert(name.clone(), found.moments(name, slot)?);
+        }
+        let n_tensors: usize = files.iter().map(SafeTensors::len).sum();
+        if n_known != n_tensors {
+            return Err(load_error(format!(
+                "{n_tensors} tensors, of which {n_known} belong to parameters of this model"
+            )));
+        }
+        for (name, moments) in loaded {
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.moments = moments;
+            }
+        }
+        self.n_steps = n_steps;
+        Ok(())
+    }
+}
+
+fn load_error(problem: String) -> Error {
+    Error::Load {
+        what: "optimizer state",
+        problem,
+    }
+}
+
+fn read_count(file: &SafeTensors<'_>, name: &str) -> Result<u64> {
+    let view = file.tensor(name)?;
+    match (view.dtype(), <[u8; 8]>::try_from(view.data())) {
+        (Dtype::U64, Ok(bytes)) => Ok(u64::from_le_bytes(bytes)),
+        (dtype, _) => Err(load_error(format!(
+            "{name} holds {dtype:?} {:?}, expected one U64",
+            view.shape()
+        ))),
+    }
+}
+
+/// The part that a state has of a parameter; `None` for all of it.
+fn stored_range(file: &SafeTensors<'_>, name: &str) -> Result<Option<Range<usize>>> {
+    let Ok(view) = file.tensor(&format!("{RANGE_KEY}.{name}")) else {
+        return Ok(None);
+    };
+    let ends: Vec<usize> = view
+        .data()
+        .chunks_exact(8)
+        .filter_map(|b| usize::try_from(u64::from_le_bytes(b.try_into().ok()?)).ok())
+        .collect();
+    match (view.dtype(), ends.as_slice()) {
+        (Dtype::U64, &[start, end]) if start <= end => Ok(Some(start..end)),
+        (dtype, _) => Err(load_error(format!(
+            "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of a range"
+        ))),
+    }
+}
+
+/// The moments of one parameter's own part, as they are found.
+#[derive(Default)]
+struct Found {
+    /// Bytes of each moment.
+    moments: Vec<Vec<u8>>,
+    n_updates: Option<u64>,
+    /// Elements of the own part that were found, and of the parameter.
+    n_own: usize,
+    n_all: usize,
+}
+
+impl Found {
+    /// Takes what a file has of the parameter; gives the number of its tensors that are known with that.
+    fn look(&mut self, file: &SafeTensors<'_>, name: &str, slot: &Slot) -> Result<usize> {
+        let names = slot.rule.names();
+        if file.tensor(&format!("{}.{name}", names[0])).is_err() {
+            return refuse_others(file, name, slot.rule);
+        }
+        let n = slot.n_elements();
+        let stored = stored_range(file, name)?;
+        let range = stored.clone().unwrap_or(0..n);
+        if range.end > n || !slot.may_hold(&range) {
+            return Err(load_error(format!(
+                "{range:?} of the {n} elements of {name}, which {} updates",
+                slot.rule
+            )));
+        }
+        let n_updates = read_count(file, &format!("{STEP_KEY}.{name}"))?;
+        if self.n_updates.is_some_and(|known| known != n_updates) {
+            return Err(load_error(format!("parts of {name} of different steps")));
+        }
+        self.n_updates = Some(n_updates);
+        self.moments.resize(names.len(), Vec::new());
+        let shared = range.start.max(slot.part.start)..range.end.min(slot.part.end);
+        for ((prefix, kind), bytes) in names.iter().zip(slot.kinds()).zip(&mut self.moments) {
+            let view = file.tensor(&format!("{prefix}.{name}"))?;
+            let dtype = kind.dtype(slot.dtype);
+            let held = kind.entries(&range);
+            let shape = match stored {
+                Some(_) => vec![held.len()],
+                None => kind.shape(),
+            };
+            if view.shape() != shape || view.dtype() != dtype {
+                return Err(load_error(format!(
+                    "{prefix}.{name} is {:?} {:?}, expected {dtype:?} {shape:?} for {range:?} of {:?}",
+                    view.dtype(),
+                    view.shape(),
+                    slot.shape
+                )));
+            }
+            if shared.is_empty() {
+                continue;
+            }
+            let (own, size) = (kind.entries(&slot.part), size_of(dtype));
+            let entries = kind.entries(&shared);
+            bytes.resize(size * own.len(), 0);
+            let from = &view.data()[size * (entries.start - held.start)..];
+            let n_bytes = size * entries.len();
+            bytes[size * (entries.start - own.start)..][..n_bytes]
+                .copy_from_slice(&from[..n_bytes]);
+        }
+        self.n_own += shared.len();
+        self.n_all += range.len();
+        Ok(names.len() + 1 + usize::from(stored.is_some()))
+    }
+
+    fn moments(self, name: &str, slot: &Slot) -> Result<Option<Moments>> {
+        let Some(n_updates) = self.n_updates else {
+            return Ok(None);
+        };
+        let n = slot.n_elements();
+        if self.n_all != n || self.n_own != slot.part.len() {
+            return Err(load_error(format!(
+                "moments of {} elements of {name}, expected {n}; a part of the state is missing",
+                self.n_all
+            )));
+        }
+        if slot.part.is_empty() {
+            return Ok(None);
+        }
+        let kinds = slot.kinds();
+        let values = kinds.iter().zip(self.moments);
+        let values = values.map(|(kind, bytes)| Values::from_bytes(kind.dtype(slot.dtype), bytes));
+        Ok(Some(Moments {
+            values: values.collect(),
+            n_updates,
+        }))
+    }
+}
+
+/// A parameter without moments of its rule has none at all, or the state is of another optimizer.
+fn refuse_others(file: &SafeTensors<'_>, name: &str, rule: Rule) -> Result<usize> {
+    let has = |other: &Rule| file.tensor(&format!("{}.{name}", other.names()[0])).is_ok();
+    match Rule::ALL.iter().find(|other| has(other)) {
+        None => Ok(0),
+        Some(other) => Err(load_error(format!(
+            "the moments of {name} are {other}'s, expected {rule}'s: the state is of another optimizer"
+        ))),
+    }
+}

@@ -7,7 +7,6 @@ use crate::heads::{Heads, Kinds};
 use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
-use crate::spec::{Part, Spec, specs};
 use crate::transformer::{Block, DropPath, Dropout, Embedding, Noise};
 use m6_nn::ops::{self, Act, BlockHooks};
 use m6_nn::{Param, Params, Tensor};
@@ -141,19 +140,7 @@ impl Model {
     /// Names of the weights that map vectors to vectors: those of the patch network, the projection, attention and feed-forward; no
     /// tables, norms and biases.
     pub fn hidden_matrices(&self) -> BTreeSet<String> {
-        let hidden = |spec: &Spec| {
-            let part = [
-                Part::PatchNetwork,
-                Part::PatchProjection,
-                Part::Attention,
-                Part::FeedForward,
-                Part::Experts,
-            ];
-            // Biases of experts are stacked too, and no matrices.
-            part.contains(&spec.part) && spec.shape.len() >= 2 && spec.decay
-        };
-        let all = specs(&self.cfg).into_iter().filter(hidden);
-        all.map(|spec| spec.name).collect()
+        crate::spec::hidden_matrices(&self.cfg)
     }
 
     /// Loss of the labels of `input` (paper section 2.2: only target words have one).

@@ -1,6 +1,7 @@
 //! Every parameter of a model by name, shape and first value: the one list that counting and building share.
 
 use crate::config::{AdapterSite, ModelConfig, PatchConfig, PatchKind};
+use std::collections::BTreeSet;
 
 /// How a parameter is filled at the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +88,18 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether it maps vectors to vectors inside the model. Biases of experts are stacked too, and no matrices.
+    pub fn is_hidden_matrix(&self) -> bool {
+        let part = [
+            Part::PatchNetwork,
+            Part::PatchProjection,
+            Part::Attention,
+            Part::FeedForward,
+            Part::Experts,
+        ];
+        part.contains(&self.part) && self.shape.len() >= 2 && self.decay
+    }
+
     /// Number of values.
     pub fn n_elements(&self) -> u64 {
         self.shape.iter().map(|&n| n as u64).product()
@@ -182,6 +195,13 @@ impl List {
             );
         }
     }
+}
+
+/// Names of the weights that map vectors to vectors: those of the patch network, the projection, attention and feed-forward; no tables, norms and
+/// biases.
+pub fn hidden_matrices(cfg: &ModelConfig) -> BTreeSet<String> {
+    let hidden = specs(cfg).into_iter().filter(Spec::is_hidden_matrix);
+    hidden.map(|spec| spec.name).collect()
 }
 
 /// Every parameter of the model that `cfg` describes, in the order of the forward pass; names are unique.

@@ -137,10 +137,7 @@ impl Optimizer {
 
     /// The parameters that are updated as a whole, and so cannot be shared out in parts.
     pub fn indivisible(&self) -> BTreeSet<String> {
-        let whole = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.rule.unit().is_none());
+        let whole = self.slots.iter().filter(|(_, slot)| !slot.rule.divides());
         whole.map(|(name, _)| name.clone()).collect()
     }
 

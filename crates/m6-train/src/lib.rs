@@ -41,7 +41,7 @@ pub use load::{
     Adapters, LoadedModel, load_clip, load_model, load_with, saved_config, tokenizer_file,
 };
 pub use metrics::{METRICS_FILE, StepReport};
-pub use parallel::{ClipBy, ParallelConfig};
+pub use parallel::{ClipBy, ParallelConfig, RankShare, rank_shares};
 pub use resume::{OpenMode, RunFolder};
 pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};
 pub use schedule::{Schedule, ScheduleKind};

@@ -470,6 +470,45 @@ fn a_dry_run_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_gives_every_ranks_share() {
+    let data = shared_data().to_str().expect("UTF-8");
+    let ranks = |sets: &[&str]| {
+        let mut words = vec![
+            "pretrain",
+            "m6-nano",
+            "--data",
+            data,
+            "--out",
+            "no-such-run",
+        ];
+        words.extend(["--dry-run", "--json"]);
+        words.extend(sets.iter().flat_map(|set| ["--set", set]));
+        let row: Value = serde_json::from_str(&stdout(&run(&words))).expect("JSON");
+        row["ranks"].as_array().expect("a list").clone()
+    };
+    let sum = |ranks: &[Value], key: &str| -> u64 {
+        ranks
+            .iter()
+            .map(|rank| rank[key].as_u64().expect("bytes"))
+            .sum()
+    };
+    let one = ranks(&["train.optimizer=adamw"]);
+    assert_eq!(one.len(), 1);
+    let four = ranks(&[
+        "train.optimizer=adamw",
+        "parallel.data=4",
+        "parallel.zero=3",
+    ]);
+    assert_eq!(four.len(), 4);
+    for key in ["updated", "gradients", "moments"] {
+        assert_eq!(sum(&four, key), sum(&one, key), "{key}");
+    }
+    let block = ranks(&["train.optimizer=adafactor", "train.blockwise=true"]);
+    assert!(sum(&block, "gradients") < sum(&one, "gradients"));
+    assert!(sum(&block, "moments") * 50 < sum(&one, "moments"));
+}
+
+#[test]
 fn a_wrong_device_and_no_threads_are_usage_errors() {
     assert!(failed_with(&run(&["doctor", "--device", "cuda"]), 2).contains("cuda"));
     assert!(failed_with(&run(&["doctor", "--threads", "0"]), 2).contains("--threads 0"));

@@ -33,24 +33,12 @@ impl Moments {
         let rule = match self {
             Self::AdamW => Rule::AdamW,
             Self::AdamW8 => Rule::AdamW8,
-            Self::Muon if is_hidden(spec) => Rule::Muon,
+            Self::Muon if spec.is_hidden_matrix() => Rule::Muon,
             Self::Muon => Rule::AdamW,
             Self::Adafactor => Rule::Adafactor,
         };
         rule.n_bytes(&spec.shape) as f64
     }
-}
-
-/// As [`crate::Model::hidden_matrices`].
-fn is_hidden(spec: &Spec) -> bool {
-    let part = [
-        Part::PatchNetwork,
-        Part::PatchProjection,
-        Part::Attention,
-        Part::FeedForward,
-        Part::Experts,
-    ];
-    part.contains(&spec.part) && spec.shape.len() >= 2 && spec.decay
 }
 
 /// Bytes of one number of each kind.

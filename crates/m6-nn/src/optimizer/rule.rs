@@ -71,6 +71,11 @@ impl Rule {
         }
     }
 
+    /// Whether ranks can share out a parameter in parts.
+    pub fn divides(self) -> bool {
+        self.unit().is_some()
+    }
+
     /// Where a part of a parameter may begin and end; `None` for a rule that needs all of it.
     pub(super) fn unit(self) -> Option<usize> {
         match self {

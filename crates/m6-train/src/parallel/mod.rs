@@ -6,12 +6,14 @@
 mod agree;
 mod conductor;
 pub(crate) mod heartbeat;
+mod shares;
 pub(crate) mod start;
 mod team;
 mod update;
 pub(crate) mod weights_file;
 
 pub(crate) use agree::exchange;
+pub use shares::{RankShare, rank_shares};
 pub(crate) use team::Team;
 
 use crate::config::TrainConfig;

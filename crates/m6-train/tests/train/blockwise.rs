@@ -26,7 +26,12 @@ fn losses(run: &Path) -> Vec<serde_json::Value> {
 #[test]
 fn without_clipping_nothing_but_the_order_of_the_updates_changes() {
     let dir = tempfile::tempdir().unwrap();
-    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Muon] {
+    for optimizer in [
+        OptimizerKind::AdamW,
+        OptimizerKind::AdamW8,
+        OptimizerKind::Muon,
+        OptimizerKind::Adafactor,
+    ] {
         for activation_checkpointing in [false, true] {
             let run = |name: &str, blockwise| {
                 let run = dir

@@ -23,18 +23,42 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
     if common.dry_run {
         fit_to_data(&mut loaded.config, &args.data, terminal)?;
         shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
-        let counts = m6_model::count(&loaded.config.model);
-        terminal.say(&format!(
-            "would train {:.2} M parameters for {} steps",
-            counts.params_total as f64 / 1e6,
-            loaded.config.train.steps
-        ));
-        return Ok(());
+        return dry_run(&loaded.config, terminal);
     }
     let comm = ranks::join(&loaded.config.parallel)?;
     ranks::together(&comm, terminal, |terminal| {
         train(args, &mut loaded, &comm, terminal)
     })
+}
+
+/// What would be trained, and what every rank would keep of it; nothing of that is made.
+fn dry_run(config: &config::RunConfig, terminal: &Terminal) -> Result<()> {
+    let n_ranks = match config.parallel.data {
+        0 => ranks::n_started(),
+        n => n,
+    };
+    let n_params = m6_model::count(&config.model).params_total;
+    let steps = config.train.steps;
+    let shares = m6_train::rank_shares(&config.model, &config.train, &config.parallel, n_ranks);
+    if terminal.json() {
+        let row = json!({"params_total": n_params, "steps": steps, "ranks": shares});
+        terminal.object(row.as_object().expect("written as an object above"));
+        return Ok(());
+    }
+    let millions = n_params as f64 / 1e6;
+    terminal.say(&format!(
+        "would train {millions:.2} M parameters for {steps} steps"
+    ));
+    for share in shares {
+        let [weights, gradients, moments] =
+            [share.weights, share.gradients, share.moments].map(|n| shared::bytes(n as f64));
+        terminal.say(&format!(
+            "rank {}: weights {weights}, gradients {gradients}, moments {moments}; updates {:.2} M parameters",
+            share.rank,
+            share.updated as f64 / 1e6
+        ));
+    }
+    Ok(())
 }
 
 fn train(

@@ -28,6 +28,11 @@ fn first_number(names: &[&str]) -> Option<usize> {
     names.iter().find_map(value)
 }
 
+/// Processes that the launcher has started.
+pub fn n_started() -> usize {
+    first_number(&SIZES).unwrap_or(1).max(1)
+}
+
 /// Threads of this process where others share the machine with it: an equal part, and no more than it is bound to.
 pub fn threads() -> Option<usize> {
     let n_local = first_number(&LOCAL_SIZES).filter(|&n| n > 1)?;

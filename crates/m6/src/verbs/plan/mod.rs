@@ -20,6 +20,8 @@ struct Overview {
     row: Map<String, Value>,
     /// Bytes of the moments.
     moments: f64,
+    /// Bytes of the gradients that exist at the same time.
+    gradients: f64,
     flops: f64,
     tokens_per_step: f64,
 }
@@ -63,13 +65,16 @@ fn overview(config: &RunConfig, seq: usize) -> Overview {
     ) / positions;
     let total = counts.params_total as f64;
     let moments = many::moments(config.train.optimizer).total(&config.model);
+    // What one process keeps.
+    let share = m6_train::rank_shares(&config.model, &config.train, &config.parallel, 1)[0];
+    let gradients = share.gradients as f64;
     let tokens_per_step = (config.train.rows_per_batch * config.data.row_len) as f64;
     let row = json!({
         "params_total": counts.params_total,
         "params_active": counts.params_active,
         "params_transformer": counts.params_transformer,
         "params_by_part": counts.by_part.iter().map(|(n, c)| (n.clone(), json!(c))).collect::<Map<_, _>>(),
-        "bytes": {"weights": total * 4.0, "gradients": total * 4.0, "optimizer": moments, "checkpoint": total * 4.0 + moments},
+        "bytes": {"weights": total * 4.0, "gradients": gradients, "optimizer": moments, "checkpoint": total * 4.0 + moments},
         "flops_per_token": flops,
         "flops": cost,
         "tokens_per_step": tokens_per_step,
@@ -83,6 +88,7 @@ fn overview(config: &RunConfig, seq: usize) -> Overview {
         counts,
         row,
         moments,
+        gradients,
         flops,
         tokens_per_step,
     }
@@ -107,9 +113,9 @@ fn one_device(overview: &Overview, config: &RunConfig) -> String {
     let mut text = format!(
         "memory      weights {}, gradients {}, moments {}: {} in f32, activations beside\n",
         common::bytes(total * 4.0),
-        common::bytes(total * 4.0),
+        common::bytes(overview.gradients),
         common::bytes(moments),
-        common::bytes(total * 8.0 + moments)
+        common::bytes(total * 4.0 + overview.gradients + moments)
     );
     let checkpoint = common::bytes(total * 4.0 + moments);
     text.push_str(&format!("checkpoint  {checkpoint}\n"));

@@ -1,0 +1,142 @@
+//! What every rank of a run would keep, found without making any of it.
+
+use super::ParallelConfig;
+use crate::config::TrainConfig;
+use m6_model::spec::{hidden_matrices, specs};
+use m6_model::{Model, ModelConfig};
+use m6_nn::dist::Shards;
+use m6_nn::optimizer::Rule;
+use serde::Serialize;
+
+/// Bytes that a rank keeps from update to update; activations, and what is put together for a time, come on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RankShare {
+    /// The rank, from 0.
+    pub rank: usize,
+    /// Parameters whose updates it makes.
+    pub updated: u64,
+    /// Bytes of weights.
+    pub weights: u64,
+    /// Bytes of gradients: its own and, of several ranks, its part of the sum.
+    pub gradients: u64,
+    /// Bytes of moments.
+    pub moments: u64,
+}
+
+/// One for each of `n_ranks` (at least 1) that train `model`: the very parts that the run would have.
+pub fn rank_shares(
+    model: &ModelConfig,
+    train: &TrainConfig,
+    parallel: &ParallelConfig,
+    n_ranks: usize,
+) -> Vec<RankShare> {
+    const F32: u64 = 4;
+    let hidden = hidden_matrices(model);
+    let all = specs(model);
+    let fixed: u64 = all
+        .iter()
+        .filter(|s| !s.trained)
+        .map(|s| s.n_elements())
+        .sum();
+    let learning: Vec<_> = all.into_iter().filter(|spec| spec.trained).collect();
+    let rules: Vec<Rule> = learning
+        .iter()
+        .map(|spec| train.optimizer.rule(&spec.name, &hidden))
+        .collect();
+    let sizes: Vec<(usize, bool)> = learning
+        .iter()
+        .zip(&rules)
+        .map(|(spec, rule)| (spec.n_elements() as usize, !rule.divides()))
+        .collect();
+    let shards = Shards::plan(&sizes, n_ranks);
+    let zero = if n_ranks == 1 { 0 } else { parallel.zero };
+    let total: u64 = learning.iter().map(|spec| spec.n_elements()).sum();
+    let mut by_block = vec![0_u64; model.n_layers + 1];
+    for spec in &learning {
+        by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
+    }
+    let largest = by_block.iter().max().copied().unwrap_or(0);
+    let share = |rank: usize| {
+        let updated = shards.n_owned(rank) as u64;
+        let moments = |i: usize, spec: &m6_model::spec::Spec| {
+            let whole = rules[i].n_bytes(&spec.shape) as u64;
+            let n = spec.n_elements().max(1);
+            match zero {
+                0 => whole,
+                // Parts are whole blocks of what rules keep together, so that shares are exact.
+                _ => (whole as u128 * shards.of(i)[rank].len() as u128 / u128::from(n)) as u64,
+            }
+        };
+        RankShare {
+            rank,
+            updated,
+            weights: F32 * (fixed + if zero == 3 { updated } else { total }),
+            gradients: F32
+                * match (n_ranks, zero) {
+                    (1, _) if train.blockwise => largest,
+                    (1, _) => total,
+                    (_, 0 | 1) => total + updated,
+                    _ => updated,
+                },
+            moments: learning
+                .iter()
+                .enumerate()
+                .map(|(i, spec)| moments(i, spec))
+                .sum(),
+        }
+    };
+    (0..n_ranks).map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OptimizerKind;
+
+    fn shares(n: usize, zero: u8, optimizer: OptimizerKind) -> Vec<RankShare> {
+        let train = TrainConfig {
+            optimizer,
+            ..TrainConfig::default()
+        };
+        let parallel = ParallelConfig {
+            zero,
+            ..ParallelConfig::default()
+        };
+        rank_shares(&ModelConfig::default(), &train, &parallel, n)
+    }
+
+    #[test]
+    fn shares_add_up_to_the_whole() {
+        let one = shares(1, 0, OptimizerKind::AdamW)[0];
+        let total = m6_model::count(&ModelConfig::default()).params_total;
+        assert_eq!(one.weights, 4 * total);
+        assert_eq!(one.moments, 8 * one.updated);
+        for optimizer in [
+            OptimizerKind::AdamW,
+            OptimizerKind::AdamW8,
+            OptimizerKind::Muon,
+            OptimizerKind::Adafactor,
+        ] {
+            let whole = shares(1, 0, optimizer)[0];
+            let spread = shares(4, 3, optimizer);
+            let sum = |of: fn(&RankShare) -> u64| spread.iter().map(of).sum::<u64>();
+            assert_eq!(sum(|s| s.updated), whole.updated);
+            let missing = whole.moments - sum(|s| s.moments);
+            assert!(missing * 1000 <= whole.moments, "{optimizer:?}: {missing}");
+        }
+        let spread = shares(4, 3, OptimizerKind::AdamW);
+        let frozen = one.weights - 4 * one.updated;
+        assert_eq!(
+            spread.iter().map(|s| s.weights - frozen).sum::<u64>(),
+            4 * one.updated
+        );
+    }
+
+    #[test]
+    fn stages_keep_less_and_less() {
+        let of = |zero| shares(4, zero, OptimizerKind::AdamW)[0];
+        assert!(of(1).moments < of(0).moments && of(1).gradients == of(0).gradients);
+        assert!(of(2).gradients < of(1).gradients && of(2).weights == of(1).weights);
+        assert!(of(3).weights < of(2).weights);
+    }
+}

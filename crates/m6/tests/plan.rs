@@ -27,6 +27,28 @@ fn plans_count_what_the_paper_counts() {
 }
 
 #[test]
+fn plans_count_the_moments_of_the_configured_optimizer() {
+    let moments = |optimizer: &str, gpus: &[&str]| {
+        let set = format!("train.optimizer={optimizer}");
+        let args = ["plan", "m6-tiny", "--set", &set, "--json"];
+        let row = last_json(&run(&[&args, gpus].concat()));
+        let n = row["params_total"].as_f64().unwrap();
+        let bytes = match gpus.is_empty() {
+            true => &row["bytes"]["optimizer"],
+            false => &row["bytes_per_rank"]["moments"],
+        };
+        bytes.as_f64().unwrap() / n
+    };
+    for gpus in [&[][..], &["--gpus", "1", "--gpu", "cpu"]] {
+        let all = ["adamw", "muon", "adamw8", "adafactor"].map(|name| moments(name, gpus));
+        let expected = [7.9..8.01, 4.0..7.9, 2.0..2.2, 0.0..0.1];
+        for (got, expected) in all.iter().zip(expected) {
+            assert!(expected.contains(got), "{all:?}");
+        }
+    }
+}
+
+#[test]
 fn plans_for_many_devices_add_their_keys() {
     let alone = last_json(&run(&["plan", "m6-100b", "--json"]));
     let args = [

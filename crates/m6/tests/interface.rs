@@ -483,7 +483,7 @@ fn a_dry_run_gives_every_ranks_share() {
         ];
         words.extend(["--dry-run", "--json"]);
         words.extend(sets.iter().flat_map(|set| ["--set", set]));
-        let row: Value = serde_json::from_str(&stdout(&run(&words))).expect("JSON");
+        let row = last_json(&run(&words));
         row["ranks"].as_array().expect("a list").clone()
     };
     let sum = |ranks: &[Value], key: &str| -> u64 {

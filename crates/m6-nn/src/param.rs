@@ -41,7 +41,8 @@ pub(crate) fn grads_enabled() -> bool {
     !NO_GRAD.get()
 }
 
-fn with_no_grad<R>(value: bool, f: impl FnOnce() -> R) -> R {
+/// Runs `f` with gradients off or on, and puts back what was before.
+pub(crate) fn with_no_grad<R>(value: bool, f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {

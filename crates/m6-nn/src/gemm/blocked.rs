@@ -11,6 +11,7 @@
 use super::avx2::Avx2;
 use super::avx512::Avx512;
 use super::pack::Lines;
+use super::steps::{Round, Step, even, parts};
 use super::tile::{LARGEST, Tile};
 use rayon::prelude::*;
 use std::sync::atomic::AtomicUsize;
@@ -102,96 +103,6 @@ struct Product {
     scale: f32,
 }
 
-/// The blocks that a round multiplies: the first index and the number of rows, columns and inner indices.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Round {
-    rows: (usize, usize),
-    cols: (usize, usize),
-    inner: (usize, usize),
-}
-
-/// A round, and which of the two buffers of each side its blocks are in.
-#[derive(Clone, Copy)]
-struct Placed {
-    round: Round,
-    left: usize,
-    right: usize,
-}
-
-/// What is done at the same time: the products of one round, and the packing of what the next one does not share with it.
-struct Step {
-    now: Option<Placed>,
-    next: Option<Placed>,
-    /// Jobs of the steps before.
-    first_job: usize,
-    /// Tile rows of a job's products.
-    group: usize,
-    n_products: usize,
-    n_left: usize,
-    n_right: usize,
-}
-
-impl Step {
-    /// The steps of all rounds, with about `n_jobs` jobs for the products of each.
-    fn all<T: Tile>(rounds: impl Iterator<Item = Round>, n_jobs: usize) -> Vec<Self> {
-        let (mut first_job, mut now) = (0, None::<Placed>);
-        let step = |round: Option<Round>| {
-            let next = round.map(|round| Placed::after(now, round));
-            let n_tiles = now.map_or(0, |now| now.round.rows.1.div_ceil(T::MR));
-            let group = n_tiles.div_ceil(n_jobs).max(1);
-            let differs = |side: fn(Placed) -> usize| {
-                next.filter(|&next| now.is_none_or(|now| side(now) != side(next)))
-            };
-            let step = Self {
-                now,
-                next,
-                first_job,
-                group,
-                n_products: n_tiles.div_ceil(group),
-                n_left: differs(|at| at.left).map_or(0, |next| next.round.rows.1.div_ceil(T::MR)),
-                n_right: differs(|at| at.right).map_or(0, |next| next.round.cols.1.div_ceil(T::NR)),
-            };
-            first_job += step.n_jobs();
-            now = next;
-            step
-        };
-        rounds.map(Some).chain([None]).map(step).collect()
-    }
-
-    fn n_jobs(&self) -> usize {
-        self.n_products + self.n_left + self.n_right
-    }
-}
-
-impl Placed {
-    /// A block that differs goes into the other buffer.
-    fn after(now: Option<Self>, round: Round) -> Self {
-        now.map_or(
-            Self {
-                round,
-                left: 0,
-                right: 0,
-            },
-            |now| {
-                let inner = now.round.inner == round.inner;
-                Self {
-                    round,
-                    left: if inner && now.round.rows == round.rows {
-                        now.left
-                    } else {
-                        1 - now.left
-                    },
-                    right: if inner && now.round.cols == round.cols {
-                        now.right
-                    } else {
-                        1 - now.right
-                    },
-                }
-            },
-        )
-    }
-}
-
 /// Waits for other threads' jobs, which take microseconds; leaves the core to others where it has to be shared.
 #[inline(never)]
 fn wait_until(ready: impl Fn() -> bool) {
@@ -205,16 +116,6 @@ fn wait_until(ready: impl Fn() -> bool) {
     while !ready() {
         std::thread::yield_now();
     }
-}
-
-/// The parts of `0..n` in steps of `step`: first index and length.
-fn parts(n: usize, step: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
-    (0..n).step_by(step).map(move |i| (i, step.min(n - i)))
-}
-
-/// The smallest multiple of `unit` that cuts `n` into as few parts as `limit` does.
-fn even(n: usize, limit: usize, unit: usize) -> usize {
-    n.div_ceil(n.div_ceil(limit)).next_multiple_of(unit)
 }
 
 /// A packed block. Jobs write disjoint parts of it, then, in a later step, read it.
@@ -386,6 +287,73 @@ impl Product {
                 for (j, &value) in row.iter().take(size.1).enumerate() {
                     let to = c.add(i * self.c.row + j);
                     *to = if accumulate { value + *to } else { value };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `0.5 a b` added to ones, by a tile; `None` where the machine does not have its instructions.
+    fn product<T: Tile>((m, n, k): (usize, usize, usize), turned: bool) -> Option<Vec<f32>> {
+        if !T::is_here() {
+            return None;
+        }
+        let numbers = |n: usize, step: usize| -> Vec<f32> {
+            (0..n)
+                .map(|i| (i * step % 1009) as f32 / 504.5 - 1.0)
+                .collect()
+        };
+        let (mut a, mut b, mut c) = (
+            numbers(m * k, 7919),
+            numbers(k * n, 104_729),
+            vec![1.0; m * n],
+        );
+        let place = |x: &mut [f32], row, col| Place {
+            start: x.as_mut_ptr(),
+            row,
+            col,
+        };
+        let product = Product {
+            size: (m, n, k),
+            a: if turned {
+                place(&mut a, 1, m)
+            } else {
+                place(&mut a, k, 1)
+            },
+            b: if turned {
+                place(&mut b, 1, k)
+            } else {
+                place(&mut b, n, 1)
+            },
+            c: place(&mut c, n, 1),
+            accumulate: true,
+            scale: 0.5,
+        };
+        // SAFETY: the strides stay inside the vectors, which live on, and the instructions are there.
+        unsafe { product.run::<T>() };
+        Some(c)
+    }
+
+    #[test]
+    fn every_tile_gives_the_same_bits() {
+        // Whole tiles and edges, one block and several of rows, columns and inner indices.
+        for size in [
+            (14, 32, 16),
+            (61, 77, 530),
+            (2100, 40, 33),
+            (30, 1100, 1041),
+        ] {
+            for turned in [false, true] {
+                let (narrow, wide) = (
+                    product::<Avx2>(size, turned),
+                    product::<Avx512>(size, turned),
+                );
+                if let (Some(narrow), Some(wide)) = (narrow, wide) {
+                    assert!(narrow == wide, "{size:?}, turned: {turned}");
                 }
             }
         }

@@ -11,6 +11,8 @@ mod blocked;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
+mod steps;
+#[cfg(target_arch = "x86_64")]
 mod tile;
 
 use crate::real::Real;

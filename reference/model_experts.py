@@ -97,12 +97,7 @@ def main():
     loss = (nll * weights).sum() + own * weights.sum()
     loss.backward()
 
-    out = {f"weights.{n}": t.detach().contiguous() for n, t in w.items()}
-    out |= {f"grads.{n}": t.grad.contiguous() for n, t in w.items()}
-    out |= {f"blocks.{i}": x.detach().contiguous() for i, x in enumerate(blocks)}
-    out |= {"tokens": ints(tokens), "positions": ints(positions), "segments": ints(segments)}
-    out |= {"prefixes": ints(prefixes), "targets": ints(targets), "picture_at": ints(picture_at)}
-    out |= {"loss_at": ints(loss_at), "labels": labels.int(), "loss_weights": weights, "pictures": pictures}
+    out = lm.record(w, blocks, (tokens, positions, segments, prefixes, targets, picture_at, loss_at), pictures, labels, weights)
     out |= {"logits": logits.detach().contiguous(), "nll": nll.detach(), "loss": loss.detach().reshape(1)}
     out |= {"n_dropped": ints(n_dropped)}
     save_file(out, OUT)

@@ -108,6 +108,16 @@ def forward(w, tokens, positions, segments, pictures, picture_at, mask):
     return blocks, logits
 
 
+def record(w, blocks, arrays, pictures, labels, loss_weights):
+    """What both fixtures hold: weights and their gradients, the stream after each block, and the batch."""
+    names = ["tokens", "positions", "segments", "prefixes", "targets", "picture_at", "loss_at"]
+    out = {f"weights.{n}": t.detach().contiguous() for n, t in w.items()}
+    out |= {f"grads.{n}": t.grad.contiguous() for n, t in w.items()}
+    out |= {f"blocks.{i}": x.detach().contiguous() for i, x in enumerate(blocks)}
+    out |= {name: torch.tensor(array, dtype=torch.int32) for name, array in zip(names, arrays)}
+    return out | {"labels": labels.int(), "loss_weights": loss_weights, "pictures": pictures}
+
+
 def main():
     torch.set_num_threads(1)
     gen = torch.Generator().manual_seed(7)
@@ -126,12 +136,7 @@ def main():
     loss = (nll * weights).sum()
     loss.backward()
 
-    out = {f"weights.{n}": t.detach().contiguous() for n, t in w.items()}
-    out |= {f"grads.{n}": t.grad.contiguous() for n, t in w.items()}
-    out |= {f"blocks.{i}": x.detach().contiguous() for i, x in enumerate(blocks)}
-    out |= {"tokens": ints(tokens), "positions": ints(positions), "segments": ints(segments)}
-    out |= {"prefixes": ints(prefixes), "targets": ints(targets), "picture_at": ints(picture_at)}
-    out |= {"loss_at": ints(loss_at), "labels": labels.int(), "loss_weights": weights, "pictures": pictures}
+    out = record(w, blocks, (tokens, positions, segments, prefixes, targets, picture_at, loss_at), pictures, labels, weights)
     out |= {"logits": logits.detach().contiguous(), "nll": nll.detach(), "loss": loss.detach().reshape(1)}
     OUT.parent.mkdir(parents=True, exist_ok=True)
     save_file(out, OUT)

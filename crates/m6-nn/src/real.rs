@@ -362,6 +362,19 @@ pub fn add_parts<T: Real>(mut parts: Vec<Vec<T>>) -> Option<Vec<T>> {
     Some(parts.swap_remove(0))
 }
 
+/// Asks for the cache line of element `at`, which may be behind the end.
+#[inline(always)]
+pub(crate) fn prefetch<T>(values: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; no memory is accessed, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Inner products whose order of summation is fixed, whoever asks for them: sixteen running sums, then halves added to halves.
 
-use crate::real::Real;
+use crate::real::{Real, prefetch};
 
 /// Accumulators per inner product.
 const N_LANES: usize = 16;
@@ -175,19 +175,6 @@ fn whole_lanes<const R: usize, const O: usize, const P: usize, const FETCH: bool
         }
     }
     totals
-}
-
-/// Asks for the cache line of element `at`, which may be behind the end.
-#[inline(always)]
-pub(super) fn prefetch<T>(values: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; no memory is accessed, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, at);
 }
 
 #[cfg(test)]

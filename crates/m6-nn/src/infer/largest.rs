@@ -4,7 +4,8 @@
 //! inner product within a bound; only rows whose upper bound reaches the best lower bound are then computed in f32. The result is the one
 //! that all inner products would give, ties included. Ours.
 
-use super::dots::{dot, prefetch};
+use super::dots::dot;
+use crate::real::prefetch;
 use rayon::prelude::*;
 
 /// Rows per task.

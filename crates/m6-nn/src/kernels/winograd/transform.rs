@@ -4,7 +4,7 @@
 //! Along a row the even and odd pixels are taken apart first, so that all arithmetic runs over adjacent tiles.
 
 use super::grown;
-use crate::real::Real;
+use crate::real::{Real, prefetch};
 use std::ops::Range;
 
 /// Points of a transformed tile.
@@ -28,6 +28,9 @@ pub(super) fn kernel_gradient<T: Real>(d: &[T; N_POINTS]) -> [T; 9] {
         std::array::from_fn(|r| line(columns[0][r], columns[1][r], columns[2][r], columns[3][r]));
     std::array::from_fn(|i| rows[i / 3][i % 3])
 }
+
+/// Bytes that come from memory together.
+const CACHE_LINE: usize = 64;
 
 /// Elements per step of the vectorised loops.
 const LANES: usize = 8;
@@ -88,6 +91,14 @@ impl Plane {
         2 * tiles.start..(2 * tiles.end).min(self.h)
     }
 
+    /// Asks for the row of the next plane that lies where `row` lies in this one: it comes next, and a plane away no prefetcher of the
+    /// machine expects it.
+    fn ask_for_next<T: Real>(&self, row: &[T]) {
+        for ahead in (0..self.w).step_by(CACHE_LINE / size_of::<T>()) {
+            prefetch(row, self.size() + ahead);
+        }
+    }
+
     /// Takes row `y` apart into its even and odd pixels, `tile_columns` each; zeros beyond the edges.
     fn take_apart<T: Real>(&self, pixels: &[T], y: Option<usize>, even: &mut [T], odd: &mut [T]) {
         let Some(row) = y
@@ -98,6 +109,7 @@ impl Plane {
             odd.fill(T::zero());
             return;
         };
+        self.ask_for_next(row);
         let (even, odd) = (
             &mut even[..self.tile_columns()],
             &mut odd[..self.tile_columns()],
@@ -218,6 +230,7 @@ impl Plane {
             }
             let row_pairs = pixels[2 * i * self.w..].chunks_mut(self.w);
             for (to, from) in row_pairs.zip([upper, lower]) {
+                self.ask_for_next(to);
                 put_together(from, bias, to);
             }
         }

@@ -1,5 +1,6 @@
 //! From examples to plain arrays: samples one after the other, no padding, masks as ranges.
 
+use crate::error::{Error, Result};
 use crate::tasks::{Ask, Example, Layout};
 
 /// Token of a position that holds a patch; no word has this id.
@@ -30,7 +31,7 @@ pub const SEGMENT_POOL_TEXT: u32 = 9;
 ///
 /// A sample is a prefix (pictures, then source text; it may be empty) and one or more targets. The prefix sees
 /// itself; a target sees the prefix of its sample and its own past. Every position is in exactly one of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Rows in it.
     pub n_rows: usize,
@@ -57,6 +58,23 @@ pub struct Batch {
     pub tasks: Vec<u8>,
     /// Source of each label, `[m]`.
     pub sources: Vec<u8>,
+    /// What each label counts in the loss, `[m]`; empty when all count 1. Below 0 the label is unlearned.
+    pub weights: Vec<f32>,
+}
+
+/// One sample of a batch as it can be shown again: pictures, source, and the texts to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample<'a> {
+    /// Pixels of each of its pictures.
+    pub pictures: Vec<&'a [u8]>,
+    /// Source text.
+    pub source: Vec<u32>,
+    /// The texts to write, without specials.
+    pub targets: Vec<&'a [u32]>,
+    /// Index of the task.
+    pub task: u8,
+    /// Index of the source it comes from.
+    pub from: u8,
 }
 
 impl Batch {
@@ -152,6 +170,38 @@ impl Batch {
         }
     }
 
+    /// The samples again, in order.
+    ///
+    /// # Errors
+    /// A sample that asks for something else than texts: codes, verdicts or vectors.
+    pub fn samples(&self) -> Result<Vec<Sample<'_>>> {
+        let texts = [SEGMENT_PICTURE, SEGMENT_SOURCE, SEGMENT_TARGET];
+        if let Some(&segment) = self.segments.iter().find(|s| !texts.contains(s)) {
+            return Err(Error::NotTexts { segment });
+        }
+        let n_bytes = self.pictures.len() / self.picture_at.len().max(1);
+        let mut pictures = self.pictures.chunks_exact(n_bytes.max(1));
+        let mut samples: Vec<Sample<'_>> = Vec::with_capacity(self.prefixes.len());
+        for &[from, to] in &self.prefixes {
+            let before = |at| self.picture_at.partition_point(|&first| first < at);
+            let words = self.tokens[from as usize..to as usize].iter();
+            samples.push(Sample {
+                pictures: pictures.by_ref().take(before(to) - before(from)).collect(),
+                source: words.copied().filter(|&word| word != NO_TOKEN).collect(),
+                ..Sample::default()
+            });
+        }
+        let mut label = 0;
+        for &[prefix, from, to] in &self.targets {
+            let sample = &mut samples[prefix as usize];
+            let words = &self.labels[label..label + (to - from) as usize];
+            sample.targets.push(&words[..words.len().saturating_sub(1)]);
+            (sample.task, sample.from) = (self.tasks[label], self.sources[label]);
+            label += words.len();
+        }
+        Ok(samples)
+    }
+
     /// Number of positions.
     pub fn n_positions(&self) -> usize {
         self.tokens.len()
@@ -193,6 +243,19 @@ mod tests {
         assert_eq!(batch.labels, [40, sep, 20, sep, 30, 31, sep]);
         assert_eq!(batch.tasks, [0, 0, 2, 2, 2, 2, 2]);
         assert_eq!(batch.sources, [3, 3, 1, 1, 1, 1, 1]);
+        let samples = batch.samples().expect("texts alone");
+        let again = |sample: &Sample<'_>| Example {
+            images: (0..sample.pictures.len()).collect(),
+            source: sample.source.clone(),
+            targets: sample.targets.iter().map(|ids| ids.to_vec()).collect(),
+            ..Example::default()
+        };
+        let mut same = Batch::default();
+        for sample in &samples {
+            let pictures = sample.pictures.iter().copied();
+            same.push(&again(sample), pictures, &layout, sample.task, sample.from);
+        }
+        assert_eq!(same, batch);
     }
 
     #[test]
@@ -209,6 +272,7 @@ mod tests {
         let pixels = [9u8; 12];
         batch.push(&verdict, [&pixels[..]], &layout, 8, 0);
         batch.push(&pair, [&pixels[..]], &layout, 9, 0);
+        assert!(batch.samples().is_err());
         let n_positions = verdict.n_positions(4) + pair.n_positions(4);
         assert_eq!(batch.n_positions(), n_positions);
         let segments = [0, 0, 0, 0, 1, 1, 7, 0, 0, 0, 0, 8, 1, 1, 9];

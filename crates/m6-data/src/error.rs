@@ -116,6 +116,14 @@ pub enum Error {
         /// Expected and got.
         detail: String,
     },
+    /// A batch that is to be written anew holds something else than pictures and texts.
+    #[error(
+        "only samples that show pictures and write texts can be shown again, and one has a position of segment {segment}"
+    )]
+    NotTexts {
+        /// The first such segment.
+        segment: u32,
+    },
     /// A name that the prepared folder does not know.
     #[error("there is no {what} `{name}` in this data set{hint}")]
     Unknown {

@@ -30,7 +30,7 @@ mod testing;
 pub use batch::{
     Batch, NO_TOKEN, SEGMENT_CODE_READ, SEGMENT_CODE_WRITTEN, SEGMENT_FINE_READ,
     SEGMENT_FINE_WRITTEN, SEGMENT_PICTURE, SEGMENT_POOL_PICTURE, SEGMENT_POOL_TEXT, SEGMENT_SOURCE,
-    SEGMENT_TARGET, SEGMENT_VERDICT,
+    SEGMENT_TARGET, SEGMENT_VERDICT, Sample,
 };
 pub use config::{
     CodesConfig, DataConfig, Fields, Fit, Kind, SourceConfig, SpanLaw, TaskOptions, WorldSplit,

@@ -59,6 +59,7 @@ impl Batch {
             self.labels.push(other.labels[i]);
             self.tasks.push(other.tasks[i]);
             self.sources.push(other.sources[i]);
+            self.weights.extend(other.weights.get(i));
         }
     }
 }
@@ -82,6 +83,7 @@ mod tests {
             labels: vec![20, 3, 30, 31, 3],
             tasks: vec![0; 5],
             sources: vec![0; 5],
+            weights: vec![1.0, 2.0, 3.0, 4.0, 5.0],
         };
         let padded = packed.padded(3, 0);
         assert_eq!(padded.n_rows, 2);
@@ -90,6 +92,7 @@ mod tests {
             [u32::MAX, 7, 2, 20, 0, u32::MAX, 7, 2, 30, 31]
         );
         assert_eq!(padded.labels, packed.labels);
+        assert_eq!(padded.weights, packed.weights);
         assert_eq!(padded.loss_at, [2, 3, 7, 8, 9]);
         assert_eq!(padded.prefixes, [[0, 2], [5, 7]]);
         assert_eq!(padded.targets, [[0, 2, 5], [1, 7, 10]]);

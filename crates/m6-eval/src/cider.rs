@@ -59,6 +59,25 @@ impl CiderScores {
     }
 }
 
+/// CIDEr of one sentence at a time, with the rarity of n-grams among references known before: a reward for a model that learns to write.
+pub struct CiderReward(Rarity);
+
+impl CiderReward {
+    /// Takes the rarity of n-grams from the references of all items, as rows of token numbers.
+    pub fn new(references: Vec<Vec<Vec<u32>>>) -> Self {
+        let items = references.into_iter().map(|references| Sentences {
+            references,
+            ..Sentences::default()
+        });
+        Self(Rarity::of(&items.collect::<Vec<_>>()))
+    }
+
+    /// CIDEr of an item, 0 to 10 and not bounded by it; 0 without references.
+    pub fn of(&self, item: &Sentences) -> f64 {
+        self.0.score(&Counted::of(item))
+    }
+}
+
 /// The different n-grams of all orders that an item's references have.
 fn distinct(item: &Sentences) -> Vec<Gram> {
     let mut grams = Vec::new();
@@ -187,6 +206,18 @@ mod tests {
         assert!((scores.per_item[0] - 10.0).abs() < 1e-12);
         assert_eq!(scores.per_item[1], 0.0);
         assert!((scores.mean - 5.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_reward_of_a_sentence_is_its_score_in_the_corpus() {
+        let items = [
+            item(&[1, 2, 5, 4], &[1, 2, 3, 4]),
+            item(&[6, 7, 1], &[6, 7, 8, 9]),
+            item(&[8, 9], &[3, 8, 9]),
+        ];
+        let reward = CiderReward::new(items.iter().map(|i| i.references.clone()).collect());
+        let scores: Vec<f64> = items.iter().map(|item| reward.of(item)).collect();
+        assert_eq!(scores, cider(&items).per_item);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub enum Error {
         /// Items of the second.
         n_other: usize,
     },
+    /// A model cannot be told what its own texts are worth.
+    #[error("reward: {0}")]
+    Reward(String),
     /// Training text beyond what can be indexed.
     #[error("the training text has 4 billion characters or more; give a part of it")]
     TooLong,

@@ -1,7 +1,8 @@
 //! Scores: BLEU, ROUGE-L and CIDEr as pycocoevalcap computes them, answer accuracy by type,
 //! distinct-n; recall at k of texts by pictures and of pictures by texts ([`PairScores`]); answers to read, matching, rankings, verse and
 //! classes as [`Measured`] rows, of which intervals and tests are made; and of pictures by the feature vectors that some network gave
-//! them, Frechet distance, precision, recall, density and coverage. An [`Exam`] lets a model speak and scores what it said.
+//! them, Frechet distance, precision, recall, density and coverage. An [`Exam`] lets a model speak and scores what it said;
+//! [`SelfCritical`] lets it speak while it trains and weighs what it said by its reward.
 //!
 //! [`score_captions`] does the whole of caption scoring; [`bleu`], [`rouge_l`] and [`cider`] work
 //! on sentences that are already rows of token numbers. [`score_answers`] scores short answers,
@@ -42,6 +43,7 @@ mod reading;
 mod retrieval;
 mod rouge;
 mod segment;
+mod self_critical;
 mod symmetric;
 mod vqa;
 mod words;
@@ -49,7 +51,7 @@ mod words;
 pub use answers::{AnswerItem, AnswerScores, KindScore, normalize_answer, score_answers};
 pub use bleu::{BleuScores, bleu};
 pub use captions::{CaptionScores, ItemScores, measure_captions, score_captions};
-pub use cider::{CiderScores, cider};
+pub use cider::{CiderReward, CiderScores, cider};
 pub use classify::measure_classify;
 pub use diversity::distinct_n;
 pub use error::{Error, Result};
@@ -69,6 +71,7 @@ pub use reading::measure_qa;
 pub use retrieval::{PairScores, RetrievalScores};
 pub use rouge::rouge_l;
 pub use segment::{Segment, Segmenter};
+pub use self_critical::{SelfCritical, Told};
 pub use vqa::measure_vqa;
 
 #[cfg(test)]

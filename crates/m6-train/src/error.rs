@@ -70,6 +70,14 @@ pub enum Error {
         /// The newest checkpoint committed before.
         last_good: Option<PathBuf>,
     },
+    /// A batch could not be written anew by the model.
+    #[error("step {step}: {reason}")]
+    Reword {
+        /// The step.
+        step: u64,
+        /// What kept it from being written.
+        reason: String,
+    },
     /// A checkpoint could not be written; the ones committed before are untouched.
     #[error("step {step}: the checkpoint could not be written to {}: {source}; last good checkpoint: {}; free some space and resume", .dir.display(), show(.last_good))]
     CheckpointWrite {
@@ -176,9 +184,10 @@ impl Error {
             Error::CheckpointWrite { .. } | Error::Io { .. } | Error::Peer { .. } => {
                 ErrorKind::System
             }
-            Error::Damaged { .. } | Error::EmptyBatch { .. } | Error::Score { .. } => {
-                ErrorKind::Data
-            }
+            Error::Damaged { .. }
+            | Error::EmptyBatch { .. }
+            | Error::Score { .. }
+            | Error::Reword { .. } => ErrorKind::Data,
             Error::Store(m6_store::Error::Locked { .. } | m6_store::Error::Exists { .. }) => {
                 ErrorKind::Usage
             }

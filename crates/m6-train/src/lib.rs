@@ -21,6 +21,7 @@ mod metrics;
 mod parallel;
 mod prefetch;
 mod resume;
+mod reword;
 mod run;
 mod schedule;
 mod setup;
@@ -43,6 +44,7 @@ pub use load::{
 pub use metrics::{METRICS_FILE, StepReport};
 pub use parallel::{ClipBy, ParallelConfig, RankShare, rank_shares};
 pub use resume::{OpenMode, RunFolder};
+pub use reword::Reword;
 pub use run::{Observer, Outcome, PretrainSpec, Silent, pretrain};
 pub use schedule::{Schedule, ScheduleKind};
 pub use spike::SpikeGuard;

@@ -41,6 +41,8 @@ pub struct StepReport {
     pub eval: BTreeMap<String, f64>,
     /// What the best checkpoint is chosen by, on the steps that evaluate for it; higher is better.
     pub score: Option<f64>,
+    /// Mean reward of the texts that were learned, where they are the model's own.
+    pub reward: Option<f64>,
     /// How evenly tokens went to experts, for a model that has some; the loads on the steps that log.
     pub experts: Option<ExpertReport>,
 }
@@ -54,6 +56,7 @@ impl StepReport {
                 .iter()
                 .map(|(task, loss)| (format!("loss/{task}"), *loss)),
         );
+        out.extend(self.reward.map(|reward| ("reward".to_string(), reward)));
         out.push(("lr".to_string(), self.lr));
         out.push(("grad_norm".to_string(), self.grad_norm));
         out.extend(self.experts.iter().flat_map(ExpertReport::scalars));

@@ -14,6 +14,7 @@ use crate::parallel::start::{open_folder, share, start_heartbeat};
 use crate::parallel::{ParallelConfig, exchange};
 use crate::prefetch::{self, Deal, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
+use crate::reword::Reword;
 use crate::setup::{DataSet, RunCard, check_config, keep_coder, trained_tasks, write_run_files};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
@@ -59,6 +60,8 @@ pub struct PretrainSpec<'a> {
     /// Set by Ctrl-C: the present update is finished, a checkpoint is committed, and the outcome says interrupted. With several processes the
     /// next update is the last, on all of them.
     pub stop: &'a AtomicBool,
+    /// Writes every batch anew before it is learned, when there is one; with a single process.
+    pub reword: Option<&'a dyn Reword>,
     /// The user's configuration as written, kept as `config.toml`.
     pub config_toml: &'a str,
     /// Every setting, kept as `config.resolved.toml`.
@@ -133,6 +136,12 @@ pub struct Outcome {
 pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<Outcome> {
     let (rank, n_ranks) = (spec.comm.rank(), spec.comm.size());
     check_config(spec.model_cfg, spec.train_cfg, spec.parallel, n_ranks)?;
+    if spec.reword.is_some() && n_ranks > 1 {
+        let problem = format!("a reward is learned by one process alone, and there are {n_ranks}");
+        return Err(Error::Config {
+            problems: vec![problem],
+        });
+    }
     let data = DataSet::open(spec.data_dir, spec.model_cfg, spec.train_cfg, spec.mixture)?;
     let mut run = Run::open(spec, &data)?;
     observer.on_start(run.state.step, spec.train_cfg.steps);
@@ -286,8 +295,15 @@ impl<'a> Run<'a> {
             Err(error) => (Err(error), None),
         };
         let stop = self.spec.stop.load(Ordering::Relaxed);
+        let mut reward = None;
         let (outcome, stop) = on_pool(|| match batches {
-            Ok(batches) => trainer.step_together(step, Ok(&batches), stop, last_good),
+            Ok(mut batches) => {
+                if let Some(reword) = self.spec.reword {
+                    let (new, mean) = trainer.reworded(reword, step, &batches)?;
+                    (batches, reward) = (new, Some(mean));
+                }
+                trainer.step_together(step, Ok(&batches), stop, last_good)
+            }
             Err(error) => trainer.step_together(step, Err(error), stop, last_good),
         })?;
         self.told_to_stop = stop && self.trainer.team.is_some();
@@ -295,7 +311,7 @@ impl<'a> Run<'a> {
         // Without a batch there was an error above.
         self.state.cursor = cursor.unwrap_or_default();
         self.state.tokens += outcome.n_tokens;
-        let mut report = self.report(&outcome);
+        let mut report = self.report(&outcome, reward);
         let mut is_best = false;
         if self.due(self.spec.train_cfg.eval_every) && !self.held_out.is_empty() {
             report.eval = self.evaluate()?;
@@ -322,7 +338,7 @@ impl<'a> Run<'a> {
                 || self.state.step == self.spec.train_cfg.steps)
     }
 
-    fn report(&mut self, outcome: &StepOutcome) -> StepReport {
+    fn report(&mut self, outcome: &StepOutcome, reward: Option<f64>) -> StepReport {
         self.state.seconds = self.started_at.1 + self.started.elapsed().as_secs_f64();
         let mut experts = outcome.experts.clone();
         if let Some(experts) = &mut experts
@@ -348,6 +364,7 @@ impl<'a> Run<'a> {
             seconds: self.state.seconds,
             eval: BTreeMap::new(),
             score: None,
+            reward,
             experts,
         }
     }
@@ -527,7 +544,7 @@ impl<'a> Run<'a> {
 }
 
 /// Runs `f` on the model without adapters: with them merged where there are some.
-fn with_merged<R>(model: &Model, f: impl FnOnce(&Model) -> R) -> Result<R> {
+pub(crate) fn with_merged<R>(model: &Model, f: impl FnOnce(&Model) -> R) -> Result<R> {
     if model.config().lora.is_none() {
         return Ok(f(model));
     }
@@ -550,7 +567,10 @@ fn first_state(
     if let Some(parallel) = spec.parallel.identity() {
         settings["parallel"] = parallel;
     }
-    // Left out where there is none, so that runs from before this setting go on.
+    // Left out where there is none, so that runs from before these settings go on.
+    if let Some(reword) = spec.reword {
+        settings["reword"] = reword.identity();
+    }
     if let Some(start) = start {
         settings["init_model"] = start.identity().into();
         if spec.init_optimizer {

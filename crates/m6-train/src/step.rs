@@ -218,7 +218,11 @@ impl Trainer {
         dropout_key: u64,
         sums: &mut TaskSums,
     ) -> Result<bool> {
-        let weights = vec![1.0 / n_labels as f32; batch.labels.len()];
+        let share = 1.0 / n_labels as f32;
+        let weights = match batch.weights.as_slice() {
+            [] => vec![share; batch.labels.len()],
+            weights => weights.iter().map(|weight| share * weight).collect(),
+        };
         let options = ForwardOptions {
             train: true,
             dropout_key,

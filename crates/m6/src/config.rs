@@ -80,6 +80,42 @@ pub struct SamplesConfig {
     pub max_tokens: usize,
 }
 
+/// What a model that writes texts is rewarded for while it trains; nothing by default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardConfig {
+    /// How a text is rewarded.
+    pub kind: RewardKind,
+    /// Texts drawn of each sample (5, ours); each is compared with the others.
+    pub n_texts: usize,
+    /// Longest text in tokens; 0 (the default) means `data.max_text`.
+    pub max_tokens: usize,
+    /// Divides the logits before drawing (1).
+    pub temperature: f64,
+}
+
+/// A reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardKind {
+    /// None: the targets of the data are learned.
+    #[default]
+    None,
+    /// CIDEr-D against the targets of the data.
+    Cider,
+}
+
+impl Default for RewardConfig {
+    fn default() -> Self {
+        Self {
+            kind: RewardKind::None,
+            n_texts: 5,
+            max_tokens: 0,
+            temperature: 1.0,
+        }
+    }
+}
+
 /// Everything `prepare` and `pretrain` read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,6 +132,8 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// How many processes train together, and what each keeps.
     pub parallel: ParallelConfig,
+    /// What the model's own texts are rewarded for.
+    pub reward: RewardConfig,
     /// Fixed prompts.
     pub samples: SamplesConfig,
     /// Sizes of the VQGAN that `m6 vqgan train` trains.

@@ -170,6 +170,57 @@ fn a_pretrained_model_is_finetuned_for_questions_and_answers_one() {
 }
 
 #[test]
+fn a_captioner_learns_from_its_own_texts_and_resumes_to_the_last_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let reward = sets(&[
+        "reward.kind=cider",
+        "reward.n_texts=3",
+        "reward.max_tokens=8",
+        "train.checkpoint_every=3",
+    ]);
+    let smooth = folder.path().join("smooth");
+    let refused = finetune("caption", pretrained(), shared_data(), &smooth, &reward);
+    assert!(failed_with(&refused, 2).contains("train.label_smoothing"));
+    let out = folder.path().join("told");
+    let mut more = reward;
+    more.extend(sets(&["train.label_smoothing=0"]));
+    let row = last_json(&finetune(
+        "caption",
+        pretrained(),
+        shared_data(),
+        &out,
+        &more,
+    ));
+    assert_eq!(row["steps"], 6);
+    let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).expect("metrics");
+    for line in metrics.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(
+            line["reward"].as_f64().is_some_and(|reward| reward >= 0.0),
+            "{line}"
+        );
+    }
+    let weights = out.join("checkpoints/step-00000006/model.safetensors");
+    let whole = std::fs::read(&weights).expect("weights");
+    std::fs::remove_dir_all(weights.parent().expect("a folder")).expect("removed");
+    more.push("--resume");
+    last_json(&finetune(
+        "caption",
+        pretrained(),
+        shared_data(),
+        &out,
+        &more,
+    ));
+    assert!(
+        std::fs::read(&weights).expect("weights") == whole,
+        "another end after a resume"
+    );
+    more.extend(sets(&["reward.temperature=0.5"]));
+    let other = finetune("caption", pretrained(), shared_data(), &out, &more);
+    assert!(failed_with(&other, 2).contains("reword"), "{other:?}");
+}
+
+#[test]
 fn adapters_are_trained_merged_on_export_and_left_out_on_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("lora");

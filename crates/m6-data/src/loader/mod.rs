@@ -293,6 +293,36 @@ impl Loader {
         self.left_out.contains(task)
     }
 
+    /// The texts to write of every training sample of a task, all sources, without their pictures.
+    ///
+    /// # Errors
+    /// As [`Loader::batch`].
+    pub fn targets(&self, task: &str) -> Result<Vec<Vec<Vec<u32>>>> {
+        let mut targets = Vec::new();
+        let Some(task) = tasks::index(task) else {
+            return Ok(targets);
+        };
+        for (source, shard) in self.shards.iter().enumerate() {
+            for row in 0..shard.n_rows(task, false) {
+                let row = RowRef {
+                    source: source as u16,
+                    task: task as u8,
+                    held_out: false,
+                    epoch: 0,
+                    row,
+                };
+                let examples = self.examples(&row)?;
+                targets.extend(examples.into_iter().map(|(_, example)| example.targets));
+            }
+        }
+        Ok(targets)
+    }
+
+    /// How samples are laid out.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Up to `max` held-out rows of a task, in turn from every source that has some, always the same ones; none of a task that is left
     /// out.
     pub fn held_out_rows(&self, task: &str, max: usize) -> Vec<RowRef> {

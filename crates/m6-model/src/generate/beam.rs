@@ -3,8 +3,10 @@
 use super::decoder::{Decoder, Lane};
 use super::pick::{Picker, likeliest, log_sum_exp};
 use super::rules::{Rule, Text};
-use super::{GenerateOptions, Generated, Prompt, with_begin};
+use super::{GenerateOptions, Generated, Prompt, Read, read_all};
 use crate::error::Result;
+use m6_nn::threads::on_pool;
+use rayon::prelude::*;
 
 /// A text that is still growing.
 struct Hypothesis {
@@ -33,22 +35,23 @@ pub(super) fn search(
 ) -> Result<Vec<Generated>> {
     let picker = Picker::new(options, decoder.vocab_size());
     let mut searches = Vec::with_capacity(prompts.len());
-    for prompt in prompts {
-        searches.push(Search::start(decoder, prompt, options)?);
+    for (prompt, read) in prompts.iter().zip(read_all(decoder, prompts, options)?) {
+        let limit = options.limit(decoder.config(), prompt);
+        searches.push(Search::start(read, prompt, limit));
     }
     let mut results = vec![Generated::default(); prompts.len()];
     while searches.iter().any(|search| search.open) {
-        for (i, search) in searches
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, search)| search.open)
-        {
-            search.advance(&picker, rules.get(i).copied(), options);
-            if !search.open {
-                results[i] = search.best(options);
-                // The text is decided, so that a listener who stops only hears no more of it.
-                let _ = results[i].ids.iter().all(|&id| on_token(i, id));
-            }
+        let mut open: Vec<(usize, &mut Search)> = searches.iter_mut().enumerate().collect();
+        open.retain(|(_, search)| search.open);
+        on_pool(|| {
+            open.par_iter_mut().for_each(|(i, search)| {
+                search.advance(&picker, rules.get(*i).copied(), options);
+            });
+        });
+        for (i, search) in open.into_iter().filter(|(_, search)| !search.open) {
+            results[i] = search.best(options);
+            // The text is decided, so that a listener who stops only hears no more of it.
+            let _ = results[i].ids.iter().all(|&id| on_token(i, id));
         }
         step(decoder, &mut searches)?;
     }
@@ -79,23 +82,20 @@ fn step(decoder: &Decoder<'_>, searches: &mut [Search]) -> Result<()> {
 }
 
 impl Search {
-    fn start(decoder: &Decoder<'_>, prompt: &Prompt, options: &GenerateOptions) -> Result<Self> {
-        let limit = options.limit(decoder.config(), prompt);
-        let (lane, logits) =
-            decoder.prefill(prompt, &with_begin(options.bos, &prompt.target), limit, 1)?;
+    fn start((lane, logits): Read, prompt: &Prompt, limit: usize) -> Self {
         let first = Hypothesis {
             lane,
             logits,
             ids: Vec::new(),
             logprob: 0.0,
         };
-        Ok(Self {
+        Self {
             target: prompt.target.clone(),
             limit,
             live: vec![first],
             done: Vec::new(),
             open: limit > 0,
-        })
+        }
     }
 
     /// Extends every growing text by one word and keeps the best.

@@ -1,6 +1,6 @@
 //! Writing text: greedy, sampled or by beam search, many prompts at once.
 //!
-//! Every prompt is read alone; then each step computes the next token of all prompts together with kernels whose rows do not
+//! Every prompt is read alone, several at the same time (one that equals its neighbour is not read again); then each step computes the next token of all prompts together with kernels whose rows do not
 //! depend on each other. So a prompt gives, bit for bit, what it gives alone. Against the training path (other kernels, other
 //! order of sums) logits agree to 1e-4 relative; a test holds this.
 
@@ -24,8 +24,10 @@ pub use score::{score_target, score_targets};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use decoder::{Decoder, Lane};
+use m6_nn::threads::on_pool;
 use m6_store::rng::Key;
 use pick::Picker;
+use rayon::prelude::*;
 use rules::{Rule, Text};
 
 /// What to continue: pictures, source text and the target so far; each may be empty.
@@ -108,8 +110,12 @@ pub fn generate_with(
     }
     let picker = Picker::new(options, model.config().vocab_size);
     let mut runs = Vec::with_capacity(prompts.len());
-    for (i, prompt) in prompts.iter().enumerate() {
-        runs.push(Run::start(&decoder, prompt, options, i)?);
+    for (i, read) in read_all(&decoder, prompts, options)?
+        .into_iter()
+        .enumerate()
+    {
+        let limit = options.limit(decoder.config(), &prompts[i]);
+        runs.push(Run::start(read, &prompts[i], options, limit, i));
     }
     if let [run] = runs.as_slice()
         && greedy::serves(options, run.limit)
@@ -152,18 +158,39 @@ pub fn generate_with(
     }
 }
 
+/// A prompt as it was read: its lane, and the logits of the first new word.
+type Read = (Lane, Vec<f32>);
+
+/// Reads every prompt, side by side; equal neighbours are read once.
+fn read_all(
+    decoder: &Decoder<'_>,
+    prompts: &[Prompt],
+    options: &GenerateOptions,
+) -> Result<Vec<Read>> {
+    let runs: Vec<&[Prompt]> = prompts.chunk_by(|a, b| a == b).collect();
+    let read = |run: &&[Prompt]| {
+        let words = with_begin(options.bos, &run[0].target);
+        let limit = options.limit(decoder.config(), &run[0]);
+        decoder.prefill(&run[0], &words, limit, 1)
+    };
+    let read: Vec<Result<Read>> = on_pool(|| runs.par_iter().map(read).collect());
+    let mut all = Vec::with_capacity(prompts.len());
+    for (run, read) in runs.iter().zip(read) {
+        all.extend(std::iter::repeat_n(read?, run.len()));
+    }
+    Ok(all)
+}
+
 impl Run {
     fn start(
-        decoder: &Decoder<'_>,
+        (lane, logits): Read,
         prompt: &Prompt,
         options: &GenerateOptions,
+        limit: usize,
         index: usize,
-    ) -> Result<Self> {
-        let limit = options.limit(decoder.config(), prompt);
-        let (lane, logits) =
-            decoder.prefill(prompt, &with_begin(options.bos, &prompt.target), limit, 1)?;
+    ) -> Self {
         let stream = options.streams.get(index).copied().unwrap_or(0);
-        Ok(Self {
+        Self {
             lane,
             logits,
             text: prompt.target.clone(),
@@ -171,7 +198,7 @@ impl Run {
             key: Key::new(options.seed).child("generate").at(stream),
             out: Generated::default(),
             open: limit > 0,
-        })
+        }
     }
 
     /// Chooses the next token from the logits and takes it.

@@ -229,6 +229,7 @@ fn start_ranked<O: Watch>(
     let own = model_config(ways.dropout);
     let model_cfg = ways.model.unwrap_or(&own);
     let spec = PretrainSpec {
+        reword: None,
         mixture: &m6_data::LoaderConfig::default(),
         patch_weights: None,
         init_model: ways.init,

@@ -29,6 +29,7 @@ pub mod ranks;
 pub mod refine;
 pub mod rerank;
 pub mod retrieval;
+mod reward;
 pub mod run_page;
 pub mod score;
 pub mod tokenizer;

@@ -2,6 +2,7 @@
 
 use super::common as shared;
 use super::ranks::{self, Comm};
+use super::reward::Reward;
 use super::watch::Watcher;
 use crate::cli::{Common, PretrainArgs};
 use crate::config::{self, RunConfig};
@@ -268,7 +269,11 @@ pub fn pretrain(
     {
         terminal.say("warning: a frozen ResNet-50 with random weights: set init.patch_weights, or model.patches.trained");
     }
+    let reward = Reward::new(config, job.data, &mixture)?;
     let spec = PretrainSpec {
+        reword: reward
+            .as_ref()
+            .map(|reward| reward as &dyn m6_train::Reword),
         mixture: &mixture,
         patch_weights: (!config.init.patch_weights.is_empty()).then_some(patch_weights),
         init_model: (!config.init.model.is_empty()).then_some(Path::new(&config.init.model)),

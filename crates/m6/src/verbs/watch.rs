@@ -140,6 +140,9 @@ impl Observer for Watcher<'_> {
             "loss {:.3} lr {:.1e} {:.0} tok/s",
             report.loss, report.lr, report.tokens_per_s
         );
+        if let Some(reward) = report.reward {
+            line += &format!(" reward {reward:.3}");
+        }
         if let Some(experts) = &report.experts {
             line += &format!(" dropped {:.1} %", 100.0 * experts.dropped);
         }

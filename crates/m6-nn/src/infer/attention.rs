@@ -162,20 +162,32 @@ fn attend_head(
     let largest = max(scores);
     let inverse = 1.0 / exp_sum(scores, largest);
     scores.iter_mut().for_each(|score| *score *= inverse);
-    out.fill(0.0);
-    for i in (0..in_fours).step_by(4) {
-        let w: [f32; 4] = std::array::from_fn(|j| scores[i + j]);
-        let [a, b, c, d] = [0, 1, 2, 3].map(|j| &values.row(i + j)[..out.len()]);
-        for (l, out) in out.iter_mut().enumerate() {
-            // One after the other, as below.
-            *out = *out + w[0] * a[l] + w[1] * b[l] + w[2] * c[l] + w[3] * d[l];
+    // Four sums side by side, for each waits for the one before it; then what is left.
+    let done = weighted_sum::<64>(scores, values, 0, out);
+    let done = done + weighted_sum::<16>(scores, values, done, &mut out[done..]);
+    weighted_sum::<1>(scores, values, done, &mut out[done..]);
+}
+
+/// The sum of the values' rows, each times its score, in whole groups of `N` elements of `out`, which begins at element `from` of a row;
+/// gives how many elements those are.
+#[inline(always)]
+fn weighted_sum<const N: usize>(
+    scores: &[f32],
+    values: Columns<'_>,
+    from: usize,
+    out: &mut [f32],
+) -> usize {
+    let groups = out.as_chunks_mut::<N>().0;
+    for (group, out) in groups.iter_mut().enumerate() {
+        // A value, not a place: that keeps it in vector registers.
+        let mut sum = [0.0; N];
+        for (i, score) in scores.iter().enumerate() {
+            let v = &values.row(i)[from + group * N..][..N];
+            sum = std::array::from_fn(|l| sum[l] + score * v[l]);
         }
+        *out = sum;
     }
-    for i in in_fours..m {
-        for (out, v) in out.iter_mut().zip(values.row(i)) {
-            *out += scores[i] * *v;
-        }
-    }
+    groups.len() * N
 }
 
 /// [`attend_cached`] for several queries `q` `[n, d_model]` of one sequence; query `i` sees the first `visible[i]` tokens of `layer`.

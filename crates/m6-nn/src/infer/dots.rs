@@ -63,10 +63,32 @@ pub(super) fn dot(x: &[f32], w: &[f32]) -> f32 {
     rest.fold(join(&lanes.0), |sum, (&x, &w)| x.fma(w, sum))
 }
 
+/// Rows and weight rows whose products are best made together: as many sums as the registers hold.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
+pub(super) const TILE: [usize; 2] = [4, 4];
+#[cfg(not(all(target_arch = "x86_64", target_feature = "avx512f")))]
+pub(super) const TILE: [usize; 2] = [2, 3];
+
+/// [`dots`] of row `r` into the first `O` places of `out[r]`. Written here and not by the caller: handed back, they would be stored one by
+/// one and loaded together, for which a processor waits.
+#[inline(never)]
+pub(super) fn dots_into<const R: usize, const O: usize, const P: usize, const FETCH: bool>(
+    xs: [&[f32]; R],
+    ws: [&[f32]; O],
+    out: [&mut [f32]; R],
+) {
+    let totals = dots::<R, O, P, FETCH>(xs, ws);
+    for (out, totals) in out.into_iter().zip(totals.chunks_exact(O)) {
+        for (out, total) in out[..O].iter_mut().zip(totals) {
+            *out = *total;
+        }
+    }
+}
+
 /// The `P = R * O` inner products of `R` rows with `O` weight rows, all of one length, row by row.
 ///
 /// With `FETCH` the weight rows behind these are asked for, so that they are there when their turn comes.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn dots<const R: usize, const O: usize, const P: usize, const FETCH: bool>(
     xs: [&[f32]; R],
     ws: [&[f32]; O],
@@ -74,7 +96,18 @@ pub(super) fn dots<const R: usize, const O: usize, const P: usize, const FETCH: 
     assert_eq!(R * O, P, "P is the number of products");
     let k = xs[0].len();
     assert!(xs.iter().chain(&ws).all(|v| v.len() == k), "lengths differ");
-    let mut totals = whole_lanes::<R, O, P, FETCH>(xs, ws);
+    let mut totals = [0.0; P];
+    match (R, O) {
+        #[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
+        (4, 4) => {
+            let (xs, ws) = (
+                std::array::from_fn(|r| xs[r]),
+                std::array::from_fn(|c| ws[c]),
+            );
+            totals.copy_from_slice(&sixteen::<FETCH>(xs, ws));
+        }
+        _ => totals = whole_lanes::<R, O, P, FETCH>(xs, ws),
+    }
     let whole = k / N_LANES * N_LANES;
     for r in 0..R {
         for c in 0..O {
@@ -177,6 +210,65 @@ fn whole_lanes<const R: usize, const O: usize, const P: usize, const FETCH: bool
     totals
 }
 
+/// The sixteen products of four rows with four weight rows, row by row, without what is left over behind the last whole sixteen elements:
+/// sixteen registers of sums, whose lanes are added up all at once.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
+#[inline(always)]
+fn sixteen<const FETCH: bool>(xs: [&[f32]; 4], ws: [&[f32]; 4]) -> [f32; 16] {
+    use std::arch::x86_64::*;
+    let k = xs[0].len();
+    let mut totals = [0.0; 16];
+    // SAFETY: the build has AVX-512F; every load is of sixteen elements inside the first `k / 16 * 16` of a slice of `k` (the caller has
+    // compared their lengths), and the store is of all sixteen totals.
+    unsafe {
+        // Sums of row r and weight row c stand at 4 c + r, where halving brings them to place 4 r + c.
+        let mut sums = [_mm512_setzero_ps(); 16];
+        for at in (0..k / N_LANES * N_LANES).step_by(N_LANES) {
+            if FETCH {
+                ws.iter().for_each(|w| prefetch(w, at + 4 * k));
+            }
+            let x = xs.map(|x| _mm512_loadu_ps(x.as_ptr().add(at)));
+            for c in 0..4 {
+                let w = _mm512_loadu_ps(ws[c].as_ptr().add(at));
+                for r in 0..4 {
+                    sums[4 * c + r] = _mm512_fmadd_ps(x[r], w, sums[4 * c + r]);
+                }
+            }
+        }
+        // Sixteen lanes to eight, four, two, one; each step joins two registers, and each sum is that of `join`.
+        let eights: [__m512; 8] = std::array::from_fn(|i| {
+            let (a, b) = (sums[2 * i], sums[2 * i + 1]);
+            let (low, high) = (
+                _mm512_shuffle_f32x4::<0x44>(a, b),
+                _mm512_shuffle_f32x4::<0xEE>(a, b),
+            );
+            _mm512_add_ps(low, high)
+        });
+        let fours: [__m512; 4] = std::array::from_fn(|i| {
+            let (a, b) = (eights[2 * i], eights[2 * i + 1]);
+            let (low, high) = (
+                _mm512_shuffle_f32x4::<0x88>(a, b),
+                _mm512_shuffle_f32x4::<0xDD>(a, b),
+            );
+            _mm512_add_ps(low, high)
+        });
+        let twos: [__m512; 2] = std::array::from_fn(|i| {
+            let (a, b) = (fours[2 * i], fours[2 * i + 1]);
+            _mm512_add_ps(
+                _mm512_shuffle_ps::<0x44>(a, b),
+                _mm512_shuffle_ps::<0xEE>(a, b),
+            )
+        });
+        let [a, b] = twos;
+        let ones = _mm512_add_ps(
+            _mm512_shuffle_ps::<0x88>(a, b),
+            _mm512_shuffle_ps::<0xDD>(a, b),
+        );
+        _mm512_storeu_ps(totals.as_mut_ptr(), ones);
+    }
+    totals
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +300,16 @@ mod tests {
             assert_eq!(dots::<2, 3, 6, true>(xs, ws), *want.as_flattened(), "{k}");
             assert_eq!(dots::<1, 3, 3, false>([xs[1]], ws), want[1], "{k}");
             assert_eq!(dots::<2, 1, 2, false>(xs, [ws[2]]), want.map(|w| w[2]));
+            let four: Vec<Vec<f32>> = (0..8).map(row).collect();
+            let xs_4 = std::array::from_fn(|r| &four[r][..]);
+            let ws_4 = std::array::from_fn(|c| &four[4 + c][..]);
+            let want_4 = xs_4.map(|x| ws_4.map(|w| in_order(x, w)));
+            assert_eq!(dots::<4, 4, 16, true>(xs_4, ws_4), *want_4.as_flattened());
+            let mut out = [[0.0; 5]; 4];
+            let places = out.each_mut().map(|row| &mut row[..]);
+            dots_into::<4, 4, 16, false>(xs_4, ws_4, places);
+            let want_5 = want_4.map(|[a, b, c, d]| [a, b, c, d, 0.0]);
+            assert_eq!(out, want_5, "{k}");
             assert_eq!(dot(xs[1], ws[0]), want[1][0], "{k}");
             assert_eq!(inner(xs[1], ws[0]), want[1][0], "{k}");
         }

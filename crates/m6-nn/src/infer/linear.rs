@@ -3,7 +3,7 @@
 //! Every output is one inner product in one fixed order, however many rows or threads take part. A single row is limited by reading
 //! the weights once from memory; several rows share each weight read.
 
-use crate::infer::dots::{dot, dots};
+use crate::infer::dots::{TILE, dot, dots_into};
 use crate::kernels::layer_norm::layer_norm_row;
 use crate::kernels::linear::Act;
 use crate::kernels::shared::Shared;
@@ -11,9 +11,9 @@ use crate::real::{Real, add_into};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Outputs per task: of a single row, and of several, which are taken in threes.
+/// Outputs per task: of a single row, and of several, which are taken a tile at a time.
 const N_TASK_OUTPUTS: [usize; 2] = [32, 48];
-/// Rows that a task takes through its outputs before the next ones, an even number: they stay in the cache.
+/// Rows that a task takes through its outputs before the next ones, whole tiles: they stay in the cache.
 const N_BLOCK_ROWS: usize = 32;
 
 /// Operands of [`linear_rows`] that all tasks share.
@@ -74,37 +74,36 @@ impl Operands<'_> {
                 *out = dot(self.x, self.weights(first + j));
             }
         } else {
-            let in_threes = width / 3 * 3;
+            const { assert!(N_BLOCK_ROWS.is_multiple_of(TILE[0])) };
+            let in_tiles = width / TILE[1] * TILE[1];
             for from in (0..self.n).step_by(N_BLOCK_ROWS) {
                 let rows = from..self.n.min(from + N_BLOCK_ROWS);
-                for j in (0..in_threes).step_by(3) {
-                    self.columns::<3, 6>(rows.clone(), first + j);
+                for j in (0..in_tiles).step_by(TILE[1]) {
+                    self.columns::<{ TILE[1] }, { TILE[0] * TILE[1] }>(rows.clone(), first + j);
                 }
-                for j in in_threes..width {
-                    self.columns::<1, 2>(rows.clone(), first + j);
+                for j in in_tiles..width {
+                    self.columns::<1, { TILE[0] }>(rows.clone(), first + j);
                 }
             }
         }
         (0..self.n).for_each(|row| self.finish(row, first, width));
     }
 
-    /// The inner products of some rows, of which the first is even, with `O` weight rows from the `first` on; `P = 2 * O`.
+    /// The inner products of some rows, which begin a tile, with `O` weight rows from the `first` on; `P` is `O` times the rows of a tile.
     fn columns<const O: usize, const P: usize>(&self, rows: Range<usize>, first: usize) {
+        const R: usize = TILE[0];
         let ws: [&[f32]; O] = std::array::from_fn(|c| self.weights(first + c));
-        for row in rows.clone().step_by(2).filter(|row| row + 1 < rows.end) {
-            let xs = [self.row(row), self.row(row + 1)];
-            let found: [f32; P] = match row {
-                0 => dots::<2, O, P, true>(xs, ws),
-                _ => dots::<2, O, P, false>(xs, ws),
-            };
-            for (r, found) in found.chunks_exact(O).enumerate() {
-                self.part(row + r, first, O).copy_from_slice(found);
+        let in_tiles = rows.start + rows.len() / R * R;
+        for row in (rows.start..in_tiles).step_by(R) {
+            let xs: [&[f32]; R] = std::array::from_fn(|r| self.row(row + r));
+            let out = std::array::from_fn(|r| self.part(row + r, first, O));
+            match row {
+                0 => dots_into::<R, O, P, true>(xs, ws, out),
+                _ => dots_into::<R, O, P, false>(xs, ws, out),
             }
         }
-        if rows.len() % 2 == 1 {
-            let last = rows.end - 1;
-            let found: [f32; O] = dots::<1, O, O, false>([self.row(last)], ws);
-            self.part(last, first, O).copy_from_slice(&found);
+        for row in in_tiles..rows.end {
+            dots_into::<1, O, O, false>([self.row(row)], ws, [self.part(row, first, O)]);
         }
     }
 

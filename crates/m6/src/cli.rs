@@ -250,8 +250,11 @@ pub enum GenerateVerb {
     /// Continues a text.
     Text {
         /// Beginning of the text; several are done as one batch.
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "prompts")]
         prompt: Vec<String>,
+        /// File of beginnings, one a line.
+        #[arg(long, value_name = "FILE")]
+        prompts: Option<PathBuf>,
         /// How.
         #[command(flatten)]
         how: GenerateArgs,
@@ -274,8 +277,11 @@ pub enum GenerateVerb {
     /// Answers a question, about a picture if one is given.
     Answer {
         /// The question.
-        #[arg(long)]
-        question: String,
+        #[arg(long, required_unless_present = "questions")]
+        question: Vec<String>,
+        /// File of questions, one a line, each asked about every picture; ids then end in `#` and the number of the question.
+        #[arg(long, value_name = "FILE")]
+        questions: Option<PathBuf>,
         /// Pictures; none asks the text alone.
         #[command(flatten)]
         pictures: PictureArgs,

@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use support::{failed_with, keys, last_json, run, sets, stdout_of};
+use support::{failed_with, keys, last_json, run, sets, stdout_of, written};
 
 const CHARS: &str =
     "天地人日月山水风花雪春夏秋冬光霜乡望头思床前明疑是上举低故国破河在城草木深感时溅泪恨别鸟惊心";
@@ -311,6 +311,33 @@ fn poems_have_the_form_that_was_asked_for() {
     let text = stdout_of(&run(&three));
     assert_eq!(text.lines().count(), 3);
     assert_eq!(text, stdout_of(&run(&three)), "the same seed");
+}
+
+#[test]
+fn prompts_questions_and_titles_come_from_files() {
+    let (model, folder) = (fixture().path("run"), tempfile::tempdir().expect("a folder"));
+    let rows = |what: &str, flag: &str, text: &str, more: &[&str]| -> Vec<Value> {
+        let file = written(folder.path(), what, text);
+        let base = ["generate", what, "--model", &model, flag, &file, "--json"];
+        let said = stdout_of(&run(&[&base[..], more].concat()));
+        let rows = said.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        rows.collect()
+    };
+    let short = ["--max-tokens", "3"];
+    let texts = rows("text", "--prompts", "天地\n春夏\n", &short);
+    let one = ["generate", "text", "--model", &model, "--prompt", "春夏", "--json"];
+    let alone = last_json(&run(&[&one[..], &short].concat()));
+    assert_eq!((texts.len(), &texts[1]), (2, &alone));
+    let answers = rows("answer", "--questions", "天在哪？\n地在哪？", &short);
+    let ids: Vec<&Value> = answers.iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, ["#1", "#2"]);
+    let form = ["--form", "5", "--lines", "4", "--n", "2"];
+    let poems = rows("poem", "--titles", "月\n 春 \n", &form);
+    let titles: Vec<&Value> = poems.iter().map(|row| &row["title"]).collect();
+    assert_eq!(titles, ["月", "月", "春", "春"]);
+    let empty = written(folder.path(), "empty", "");
+    let none = ["generate", "text", "--model", &model, "--prompts", &empty];
+    assert!(failed_with(&run(&none), 2).contains("no line"));
 }
 
 #[test]

@@ -11,6 +11,20 @@ use m6_train::{Error, ErrorKind, LoadedModel};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
+/// What the command line gives itself, and then every line of a file.
+pub fn with_lines(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
+    let mut texts = given.to_vec();
+    if let Some(path) = file {
+        for line in lines(path)? {
+            texts.push(line?);
+        }
+        if texts.is_empty() {
+            return Err(Failure::usage(format!("{}: no line", path.display())));
+        }
+    }
+    Ok(texts)
+}
+
 /// Lines of a text file; errors name the file and the line.
 pub fn lines(path: &Path) -> Result<impl Iterator<Item = Result<String>>> {
     let file = std::fs::File::open(path)

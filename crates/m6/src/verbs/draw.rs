@@ -230,13 +230,7 @@ fn refine(
 
 /// The prompts of the command line, possibly none.
 pub fn all_texts(args: &DrawArgs) -> Result<Vec<String>> {
-    let mut texts = args.prompt.clone();
-    if let Some(path) = &args.prompts {
-        for line in shared::lines(path)? {
-            texts.push(line?);
-        }
-    }
-    Ok(texts)
+    shared::with_lines(&args.prompt, args.prompts.as_deref())
 }
 
 fn texts(args: &DrawArgs) -> Result<Vec<String>> {

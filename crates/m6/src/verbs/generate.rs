@@ -15,13 +15,27 @@ use std::io::IsTerminal;
 /// Runs the verb.
 pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<()> {
     match verb {
-        GenerateVerb::Text { prompt, how } => text(prompt, how, common, terminal),
+        GenerateVerb::Text {
+            prompt,
+            prompts,
+            how,
+        } => {
+            let prompts = common::with_lines(prompt, prompts.as_deref())?;
+            text(&prompts, how, common, terminal)
+        }
         GenerateVerb::Caption { pictures, how } => caption(pictures, how, common, terminal),
         GenerateVerb::Answer {
             question,
+            questions,
             pictures,
             how,
-        } => answer(question, pictures, how, common, terminal),
+        } => {
+            let asked = Asked {
+                questions: common::with_lines(question, questions.as_deref())?,
+                numbered: questions.is_some(),
+            };
+            answer(&asked, pictures, how, common, terminal)
+        }
         GenerateVerb::Poem(args) => super::poem::run(args, common, terminal),
         GenerateVerb::Image(args) => super::draw::run(args, common, terminal),
         GenerateVerb::Match(args) => super::eval_match::generate(args, common, terminal),
@@ -82,26 +96,45 @@ fn prompts_of(pictures: &Pictures, source: &[u32]) -> Vec<(String, Prompt)> {
     found.map(|p| (p.id.clone(), prompt(&p.chw))).collect()
 }
 
+/// Questions, each for every picture.
+struct Asked {
+    questions: Vec<String>,
+    /// Whether ids tell which of them was asked.
+    numbered: bool,
+}
+
 fn answer(
-    question: &str,
+    asked: &Asked,
     pictures: &PictureArgs,
     how: &GenerateArgs,
     common: &Common,
     terminal: &Terminal,
 ) -> Result<()> {
     let bundle = load(how, terminal)?;
-    let source = bundle.tokenizer.encode(question);
     let pictures = load_pictures(&bundle, pictures)?;
-    let jobs = if pictures.found.is_empty() {
+    let mut jobs = Vec::new();
+    if pictures.found.is_empty() {
         pictures.verdict()?;
-        let prompt = Prompt {
-            source,
-            ..Prompt::default()
+    }
+    for (i, question) in asked.questions.iter().enumerate() {
+        let source = bundle.tokenizer.encode(question);
+        let mut of_question = match pictures.found.is_empty() {
+            true => {
+                let prompt = Prompt {
+                    source,
+                    ..Prompt::default()
+                };
+                vec![(String::new(), prompt)]
+            }
+            false => prompts_of(&pictures, &source),
         };
-        vec![(String::new(), prompt)]
-    } else {
-        prompts_of(&pictures, &source)
-    };
+        if asked.numbered {
+            for (id, _) in &mut of_question {
+                *id = format!("{id}#{}", i + 1);
+            }
+        }
+        jobs.extend(of_question);
+    }
     finish(&bundle, jobs, how, common, terminal, &|_, text| {
         text.to_string()
     })?;

@@ -21,8 +21,11 @@ pub struct PoemArgs {
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// What the poem is about.
-    #[arg(long, value_name = "T", required_unless_present = "first_line")]
+    #[arg(long, value_name = "T", required_unless_present_any = ["first_line", "titles"])]
     pub title: Option<String>,
+    /// File of titles, one a line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["title", "first_line"])]
+    pub titles: Option<PathBuf>,
     /// Its first line, to go on from.
     #[arg(long, value_name = "L", conflicts_with = "title")]
     pub first_line: Option<String>,
@@ -55,6 +58,12 @@ pub struct PoemArgs {
     pub beams: usize,
 }
 
+/// What one poem is asked for by.
+enum Asked {
+    Title(String),
+    FirstLine(String),
+}
+
 /// Runs the verb.
 pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let shape = Shape::new(args.form, args.lines).map_err(|error| {
@@ -74,32 +83,45 @@ pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     let max_len = bundle.model.config().max_len;
     let rule = VerseRule::new(shape, tokenizer, args.rhyme, args.tones).or_usage()?;
     rule.check_room(max_len).or_usage()?;
-    let prompt = prompt(args, shape, tokenizer, max_len)?;
+    let asks = asks(args)?;
+    let prompts = asks
+        .iter()
+        .map(|ask| prompt(ask, shape, tokenizer, max_len));
+    let prompts: Vec<Prompt> = prompts.collect::<Result<_>>()?;
     if common.dry_run {
         terminal.say(&format!(
             "would write {} poem(s) of {} lines",
-            args.n, args.lines
+            args.n * prompts.len(),
+            args.lines
         ));
         return Ok(());
     }
-    let prompts = vec![prompt; args.n];
-    let rules: Vec<&dyn Rule> = vec![&rule; args.n];
-    let options = options(args, &rule, tokenizer, common.seed.unwrap_or(1));
+    let prompts: Vec<Prompt> = prompts
+        .into_iter()
+        .flat_map(|prompt| vec![prompt; args.n])
+        .collect();
+    let rules: Vec<&dyn Rule> = vec![&rule; prompts.len()];
+    let seed = common.seed.unwrap_or(1);
+    let options = options(args, &rule, tokenizer, seed, prompts.len());
     let made = m6_model::generate_with(&bundle.model, &prompts, &rules, &options, &mut |_, _| true)
         .or_usage()?;
-    for (prompt, generated) in prompts.iter().zip(&made) {
+    for (i, (prompt, generated)) in prompts.iter().zip(&made).enumerate() {
+        let title = match &asks[i / args.n] {
+            Asked::Title(title) => title.as_str(),
+            Asked::FirstLine(_) => "",
+        };
         let ids = [prompt.target.as_slice(), &generated.ids].concat();
         let text = tokenizer.decode(&ids);
         let lines: Vec<&str> = text
             .split(['，', '。'])
             .filter(|line| !line.is_empty())
             .collect();
-        write(args, &lines, generated.logprob, terminal)?;
+        write(title, &lines, generated.logprob, terminal)?;
     }
     Ok(())
 }
 
-fn write(args: &PoemArgs, lines: &[&str], logprob: f64, terminal: &Terminal) -> Result<()> {
+fn write(title: &str, lines: &[&str], logprob: f64, terminal: &Terminal) -> Result<()> {
     if !terminal.json() {
         let couplets = lines
             .chunks(2)
@@ -107,7 +129,6 @@ fn write(args: &PoemArgs, lines: &[&str], logprob: f64, terminal: &Terminal) -> 
         terminal.data(&couplets.chain(["\n".to_owned()]).collect::<String>());
         return Ok(());
     }
-    let title = args.title.as_deref().unwrap_or_default();
     let [rhyme, tones] = measured(lines)?;
     let poem = json!({"title": title, "lines": lines, "logprob": logprob, "rhyme": rhyme == 1.0, "tones": tones});
     terminal.object(&poem);
@@ -132,7 +153,13 @@ fn measured(lines: &[&str]) -> Result<[f64; 2]> {
     }
 }
 
-fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) -> GenerateOptions {
+fn options(
+    args: &PoemArgs,
+    rule: &VerseRule,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    n_poems: usize,
+) -> GenerateOptions {
     let (marks, usual) = (tokenizer.special(), Settings::of(ExamTask::Poem));
     GenerateOptions {
         max_tokens: rule.n_words() + 1,
@@ -144,7 +171,7 @@ fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) 
         top_p: args.top_p.unwrap_or(usual.top_p),
         beams: args.beams,
         seed,
-        streams: (0..args.n as u64).collect(),
+        streams: (0..n_poems as u64).collect(),
         bos: marks.cls,
         eos: marks.sep,
         banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
@@ -152,24 +179,32 @@ fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) 
     }
 }
 
+/// What is asked for: a first line, or titles.
+fn asks(args: &PoemArgs) -> Result<Vec<Asked>> {
+    if let Some(line) = &args.first_line {
+        return Ok(vec![Asked::FirstLine(line.clone())]);
+    }
+    let given: Vec<String> = args.title.iter().cloned().collect();
+    let titles = common::with_lines(&given, args.titles.as_deref())?;
+    if titles.iter().any(|title| title.trim().is_empty()) {
+        return Err(Failure::usage("a title is empty"));
+    }
+    let trimmed = titles
+        .iter()
+        .map(|title| Asked::Title(title.trim().to_owned()));
+    Ok(trimmed.collect())
+}
+
 /// The words that ask, and the first line where it is given.
-fn prompt(args: &PoemArgs, shape: Shape, tokenizer: &Tokenizer, max_len: usize) -> Result<Prompt> {
-    let (ask, target) = match (&args.title, &args.first_line) {
-        (_, Some(line)) => {
+fn prompt(ask: &Asked, shape: Shape, tokenizer: &Tokenizer, max_len: usize) -> Result<Prompt> {
+    let (ask, target) = match ask {
+        Asked::FirstLine(line) => {
             check_line(line, shape, tokenizer)?;
             let target = tokenizer.encode(&format!("{line}{}", Shape::mark(0)));
             (Ask::FirstLine(line), target)
         }
-        (Some(title), None) => (Ask::Title(title.trim()), Vec::new()),
-        (None, None) => return Err(Failure::usage("--title T or --first-line L is needed")),
+        Asked::Title(title) => (Ask::Title(title), Vec::new()),
     };
-    if args
-        .title
-        .as_ref()
-        .is_some_and(|title| title.trim().is_empty())
-    {
-        return Err(Failure::usage("--title is empty"));
-    }
     let source = tokenizer.encode(&shape.ask(ask));
     if source.len() > max_len {
         return Err(Failure::usage(format!(

@@ -76,6 +76,7 @@ fn train(
     loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     let stop = out::stop_flag();
     let job = Job {
+        name: task.name,
         data: &args.data,
         out: &args.out.out,
         resume: args.resume,

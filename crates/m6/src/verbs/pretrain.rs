@@ -72,6 +72,7 @@ fn train(
     loaded.resolved = toml::to_string(&loaded.config).or_usage()?;
     let stop = out::stop_flag();
     let job = Job {
+        name: "pretrain",
         data: &args.data,
         out: &args.out.out,
         resume: args.resume,
@@ -110,6 +111,8 @@ fn train(
 
 /// Where a run reads and writes.
 pub struct Job<'a> {
+    /// What the progress line calls it.
+    pub name: &'a str,
     /// Prepared data.
     pub data: &'a Path,
     /// Run folder.

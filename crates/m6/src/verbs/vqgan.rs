@@ -57,6 +57,7 @@ fn train(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<()
         return Ok(());
     }
     let job = Job {
+        name: "vqgan",
         data: &args.data,
         out: &args.out.out,
         resume: args.resume,
@@ -107,7 +108,7 @@ pub fn train_in(
     };
     let mut watcher = Watcher {
         terminal,
-        bar: terminal.progress(config.train.steps, "vqgan"),
+        bar: terminal.progress(config.train.steps, job.name),
         log: None,
         run: job.out.to_path_buf(),
     };

@@ -35,7 +35,7 @@ impl<'a> Watcher<'a> {
     pub fn new(config: &RunConfig, job: &Job<'_>, terminal: &'a Terminal) -> Result<Self> {
         let tokenizer = Tokenizer::from_file(&job.data.join("tokenizer.json")).or_data()?;
         let pictures = m6_data::held_out_pictures(job.data, config.samples.n_pictures).or_data()?;
-        let bar = terminal.progress(config.train.steps, "pretrain");
+        let bar = terminal.progress(config.train.steps, job.name);
         Ok(Self {
             terminal,
             bar,

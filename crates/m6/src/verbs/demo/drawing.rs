@@ -113,6 +113,7 @@ fn how() -> DrawHow {
 
 fn job<'a>(data: &'a Path, out: &'a Path) -> pretrain::Job<'a> {
     pretrain::Job {
+        name: "drawing",
         data,
         out,
         resume: false,

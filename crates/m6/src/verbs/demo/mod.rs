@@ -46,6 +46,7 @@ pub fn run(args: &DemoArgs, common: &Common, terminal: &Terminal) -> Result<()> 
     terminal.say("3/6 pretraining m6-nano on all tasks");
     let stop = out::stop_flag();
     let job = pretrain::Job {
+        name: "pretrain",
         data: &data,
         out: &run_dir,
         resume: false,

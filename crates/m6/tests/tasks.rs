@@ -315,17 +315,24 @@ fn poems_have_the_form_that_was_asked_for() {
 
 #[test]
 fn prompts_questions_and_titles_come_from_files() {
-    let (model, folder) = (fixture().path("run"), tempfile::tempdir().expect("a folder"));
+    let (model, folder) = (
+        fixture().path("run"),
+        tempfile::tempdir().expect("a folder"),
+    );
     let rows = |what: &str, flag: &str, text: &str, more: &[&str]| -> Vec<Value> {
         let file = written(folder.path(), what, text);
         let base = ["generate", what, "--model", &model, flag, &file, "--json"];
         let said = stdout_of(&run(&[&base[..], more].concat()));
-        let rows = said.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let rows = said
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"));
         rows.collect()
     };
     let short = ["--max-tokens", "3"];
     let texts = rows("text", "--prompts", "天地\n春夏\n", &short);
-    let one = ["generate", "text", "--model", &model, "--prompt", "春夏", "--json"];
+    let one = [
+        "generate", "text", "--model", &model, "--prompt", "春夏", "--json",
+    ];
     let alone = last_json(&run(&[&one[..], &short].concat()));
     assert_eq!((texts.len(), &texts[1]), (2, &alone));
     let answers = rows("answer", "--questions", "天在哪？\n地在哪？", &short);

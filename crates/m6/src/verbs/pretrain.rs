@@ -112,7 +112,7 @@ fn train(
 /// Where a run reads and writes.
 pub struct Job<'a> {
     /// What the progress line calls it.
-    pub name: &'a str,
+    pub name: &'static str,
     /// Prepared data.
     pub data: &'a Path,
     /// Run folder.

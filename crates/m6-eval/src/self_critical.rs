@@ -2,7 +2,8 @@
 //!
 //! Of every sample some texts are drawn from the model. Each is rewarded by its CIDEr-D against the sample's own targets, and its words weigh
 //! its reward above the mean of the others drawn beside it (the baseline of Luo 2020, which needs no greedy text). The gradient of the weighed
-//! loss is then the policy gradient of the expected reward. CIDEr counts the model's word pieces, for Chinese its characters, and the end
+//! loss is then the policy gradient of the expected reward, as far as texts are drawn from what is learned: at temperature 1, without dropout,
+//! and but for the special tokens, which are never drawn. CIDEr counts the model's word pieces, for Chinese its characters, and the end
 //! token as one of them: without it texts that break off in the middle are rewarded as if they had ended.
 
 use crate::cider::CiderReward;
@@ -25,8 +26,10 @@ pub struct SelfCritical {
 pub struct Told {
     /// The samples of the given batch with the texts drawn; every label weighs its text's advantage.
     pub batch: Batch,
-    /// Mean reward of the texts.
+    /// Sum of the rewards of the texts.
     pub reward: f64,
+    /// How many texts there are.
+    pub n_texts: usize,
 }
 
 impl SelfCritical {
@@ -85,7 +88,8 @@ impl SelfCritical {
         }
         Ok(Told {
             batch: told,
-            reward: sum / drawn.len().max(1) as f64,
+            reward: sum,
+            n_texts: drawn.len(),
         })
     }
 
@@ -232,16 +236,24 @@ mod tests {
         assert_eq!(samples[1].pictures, [&[200u8; PIXELS][..]]);
         assert!(samples.iter().all(|sample| sample.targets.len() == 4));
         assert_eq!(told.batch.weights.len(), told.batch.labels.len());
-        // The weight of a text is that of its first label.
-        let mut at = 0;
+        assert!(told.batch.weights.iter().any(|&weight| weight != 0.0));
+        let (mut at, mut n_cut) = (0, 0);
         for sample in &samples {
             let mut sum = 0.0;
             for target in &sample.targets {
-                sum += told.batch.weights[at];
-                at += target.len() + 1;
+                let weights = &told.batch.weights[at..=at + target.len()];
+                let (end, words) = weights.split_last().expect("an end");
+                // Six words are all that may be drawn: a text that has them was cut, and its end was not chosen.
+                let is_cut = target.len() == 6;
+                assert!(words.iter().all(|weight| weight == &weights[0]));
+                assert!(*end == if is_cut { 0.0 } else { weights[0] }, "{weights:?}");
+                sum += weights[0];
+                n_cut += usize::from(is_cut);
+                at += weights.len();
             }
             assert!(sum.abs() < 1e-4, "advantages of a sample sum to {sum}");
         }
+        assert!((1..8).contains(&n_cut), "{n_cut} of 8 texts were cut");
         assert_eq!(at, told.batch.labels.len());
         let again = teacher(&layout, 4).and_then(|t| t.tell(&model, &batch(&layout), 3));
         assert_eq!(again.expect("told").batch, told.batch);

@@ -27,6 +27,9 @@ pub struct ForwardOptions {
     pub label_smoothing: f32,
     /// Keep only the input of each block and run it again in the backward pass: less memory, bit-equal results.
     pub checkpoint: bool,
+    /// What the losses of the experts' own weigh; without it, what the labels weigh together. Labels that weigh less than nothing say nothing
+    /// of how much of a batch this is.
+    pub aux_share: Option<f64>,
     /// Whether experts have the room of `capacity_factor_eval` outside training, as a held-out loss beside a training loss wants.
     /// Without it no token is dropped there, so that a result does not depend on what else is in the batch.
     pub eval_capacity: bool,
@@ -151,7 +154,8 @@ impl Model {
         let weights = input.loss_weights(&self.cfg)?;
         let (x_md, routes) = self.run_blocks(input, options, Some(input.loss_at.into()), |_| ())?;
         let x_md = self.norm.forward(&x_md)?;
-        let share: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+        let sum = || weights.iter().map(|&weight| f64::from(weight)).sum();
+        let share: f64 = options.aux_share.unwrap_or_else(sum);
         let (loss, nll) = self.heads_loss(&x_md, input, weights, options)?;
         let loss = match routes.loss {
             None => loss,

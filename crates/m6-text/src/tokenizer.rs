@@ -32,6 +32,13 @@ pub struct Special {
     pub mask: u32,
 }
 
+impl Special {
+    /// The ids that no text holds: all but the one that ends it.
+    pub fn never_written(&self) -> Vec<u32> {
+        vec![self.pad, self.unk, self.cls, self.mask]
+    }
+}
+
 /// Ids with their tokens and places; its JSON has the fields in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Encoding {

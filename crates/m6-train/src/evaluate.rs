@@ -95,6 +95,7 @@ pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, Ta
         label_smoothing: 0.0,
         checkpoint: false,
         eval_capacity: true,
+        aux_share: None,
     };
     for batch in held_out
         .batches

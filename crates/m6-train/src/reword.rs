@@ -10,7 +10,7 @@ use m6_store::rng::Key;
 /// Replaces what the loader dealt by what the model itself says, each label with the weight it earned ([`Batch::weights`]). What is learned is
 /// then a function of the weights, the rows and the seed, so a run resumes exactly.
 pub trait Reword: Sync {
-    /// The new batch, and the mean reward of its texts; `seed` is another one for every micro-batch. The model has no adapters: they are
+    /// The new batch, the sum of its texts' rewards and their number; `seed` is another one for every micro-batch. The model has no adapters: they are
     /// merged.
     ///
     /// # Errors
@@ -20,14 +20,14 @@ pub trait Reword: Sync {
         model: &Model,
         batch: &Batch,
         seed: u64,
-    ) -> std::result::Result<(Batch, f64), String>;
+    ) -> std::result::Result<(Batch, f64, usize), String>;
 
     /// The settings that decide what comes out: a run goes on only with the same.
     fn identity(&self) -> serde_json::Value;
 }
 
 impl Trainer {
-    /// The micro-batches of update `step` written anew, and the mean of their rewards.
+    /// The micro-batches of update `step` written anew, and the mean reward of their texts.
     pub(crate) fn reworded(
         &self,
         reword: &dyn Reword,
@@ -35,15 +35,18 @@ impl Trainer {
         batches: &[Batch],
     ) -> Result<(Vec<Batch>, f64)> {
         let key = Key::new(self.config.seed).child("reword").at(step);
-        let mut sum = 0.0;
-        let mut new = Vec::with_capacity(batches.len());
-        for (i, batch) in batches.iter().enumerate() {
-            let seed = key.at(i as u64).stream().next_u64();
-            let told = with_merged(&self.model, |model| reword.reword(model, batch, seed))?;
-            let (batch, reward) = told.map_err(|reason| Error::Reword { step, reason })?;
-            sum += reward;
+        let seeds = (0..batches.len()).map(|i| key.at(i as u64).stream().next_u64());
+        let told: std::result::Result<Vec<_>, String> = with_merged(&self.model, |model| {
+            let told = batches.iter().zip(seeds);
+            told.map(|(batch, seed)| reword.reword(model, batch, seed))
+                .collect()
+        })?;
+        let (mut new, mut sum, mut n) = (Vec::with_capacity(batches.len()), 0.0, 0);
+        for (batch, reward, n_texts) in told.map_err(|reason| Error::Reword { step, reason })? {
             new.push(batch);
+            sum += reward;
+            n += n_texts;
         }
-        Ok((new, sum / batches.len().max(1) as f64))
+        Ok((new, sum / n.max(1) as f64))
     }
 }

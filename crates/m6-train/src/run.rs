@@ -569,7 +569,7 @@ fn first_state(
     }
     // Left out where there is none, so that runs from before these settings go on.
     if let Some(reword) = spec.reword {
-        settings["reword"] = reword.identity();
+        settings["reward"] = reword.identity();
     }
     if let Some(start) = start {
         settings["init_model"] = start.identity().into();

@@ -218,10 +218,14 @@ impl Trainer {
         dropout_key: u64,
         sums: &mut TaskSums,
     ) -> Result<bool> {
-        let share = 1.0 / n_labels as f32;
-        let weights = match batch.weights.as_slice() {
-            [] => vec![share; batch.labels.len()],
-            weights => weights.iter().map(|weight| share * weight).collect(),
+        let of_label = 1.0 / n_labels as f32;
+        let share = batch.labels.len() as f64 / n_labels as f64;
+        let (weights, aux_share) = match batch.weights.as_slice() {
+            [] => (vec![of_label; batch.labels.len()], None),
+            weights => {
+                let weights = weights.iter().map(|weight| of_label * weight);
+                (weights.collect(), Some(share))
+            }
         };
         let options = ForwardOptions {
             train: true,
@@ -229,13 +233,13 @@ impl Trainer {
             drop_path: self.config.drop_path,
             label_smoothing: self.config.label_smoothing,
             checkpoint: self.config.activation_checkpointing,
+            aux_share,
             eval_capacity: false,
         };
         let output = self
             .model
             .forward(&model_input(batch, &weights), &options)?;
         sums.add(&batch.tasks, &output.nll);
-        let share = batch.labels.len() as f64 / n_labels as f64;
         sums.experts.add(&output.experts, share);
         let loss: f32 = output.loss.to_scalar().map_err(m6_nn::Error::from)?;
         if !loss.is_finite() || sums.first_bad.is_some() {

@@ -276,10 +276,10 @@ pub enum GenerateVerb {
     Poem(PoemArgs),
     /// Answers a question, about a picture if one is given.
     Answer {
-        /// The question.
+        /// The question; several are asked about every picture, and ids then end in `#` and the number of the question.
         #[arg(long, required_unless_present = "questions")]
         question: Vec<String>,
-        /// File of questions, one a line, each asked about every picture; ids then end in `#` and the number of the question.
+        /// File of questions, one a line.
         #[arg(long, value_name = "FILE")]
         questions: Option<PathBuf>,
         /// Pictures; none asks the text alone.

@@ -342,8 +342,43 @@ fn prompts_questions_and_titles_come_from_files() {
     let poems = rows("poem", "--titles", "月\n 春 \n", &form);
     let titles: Vec<&Value> = poems.iter().map(|row| &row["title"]).collect();
     assert_eq!(titles, ["月", "月", "春", "春"]);
+    let (model, picture) = (model.as_str(), folder.path().join("a.png"));
+    let pixels = m6_image::Rgb8 {
+        width: 8,
+        height: 8,
+        data: vec![9; 192],
+    };
+    let png = m6_image::encode_png(&pixels, &[]).expect("encodes");
+    m6_store::atomic::write_file(&picture, &png).expect("written");
+    let picture = picture.to_str().expect("UTF-8");
+    let both = [
+        "generate",
+        "answer",
+        "--model",
+        model,
+        "--image",
+        picture,
+        "--question",
+        "天在哪？",
+        "--question",
+        "地在哪？",
+        "--max-tokens",
+        "3",
+        "--json",
+    ];
+    let said = stdout_of(&run(&both));
+    let ids = said
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    assert_eq!(
+        ids.map(|row| row["id"].clone()).collect::<Vec<_>>(),
+        ["a#1", "a#2"]
+    );
+    let gap = written(folder.path(), "gap", "天\n \n");
+    let gap = run(&["generate", "text", "--model", model, "--prompts", &gap]);
+    assert!(failed_with(&gap, 2).contains("gap line 2"), "{gap:?}");
     let empty = written(folder.path(), "empty", "");
-    let none = ["generate", "text", "--model", &model, "--prompts", &empty];
+    let none = ["generate", "text", "--model", model, "--prompts", &empty];
     assert!(failed_with(&run(&none), 2).contains("no line"));
 }
 

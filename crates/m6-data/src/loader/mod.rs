@@ -293,7 +293,7 @@ impl Loader {
         self.left_out.contains(task)
     }
 
-    /// The texts to write of every training sample of a task, all sources, without their pictures.
+    /// The texts to write of every training sample of a task, of all sources that have a weight, without their pictures.
     ///
     /// # Errors
     /// As [`Loader::batch`].
@@ -303,6 +303,9 @@ impl Loader {
             return Ok(targets);
         };
         for (source, shard) in self.shards.iter().enumerate() {
+            if self.weights[source] == 0.0 {
+                continue;
+            }
             for row in 0..shard.n_rows(task, false) {
                 let row = RowRef {
                     source: source as u16,
@@ -316,6 +319,32 @@ impl Loader {
             }
         }
         Ok(targets)
+    }
+
+    /// Whether a task writes texts, by the samples of its first training row; also without one.
+    ///
+    /// # Errors
+    /// As [`Loader::batch`].
+    pub fn writes_texts(&self, task: &str) -> Result<bool> {
+        let Some(task) = tasks::index(task) else {
+            return Ok(true);
+        };
+        let first = |(source, shard): (usize, &Shard)| {
+            (0 < shard.n_rows(task, false)).then_some(RowRef {
+                source: source as u16,
+                task: task as u8,
+                held_out: false,
+                epoch: 0,
+                row: 0,
+            })
+        };
+        match self.shards.iter().enumerate().find_map(first) {
+            Some(row) => Ok(self
+                .examples(&row)?
+                .iter()
+                .all(|(_, example)| example.is_text())),
+            None => Ok(true),
+        }
     }
 
     /// How samples are laid out.

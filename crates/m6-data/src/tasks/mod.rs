@@ -214,6 +214,12 @@ pub enum Ask {
 }
 
 impl Example {
+    /// Whether it shows pictures and words and has texts written, and nothing else.
+    pub fn is_text(&self) -> bool {
+        let codes = [&self.codes, &self.fine, &self.drawn, &self.refined];
+        self.ask == Ask::Write && self.hidden.is_empty() && codes.iter().all(|ids| ids.is_empty())
+    }
+
     /// Positions this example takes.
     pub fn n_positions(&self, n_patches: usize) -> usize {
         let targets: usize = self.targets.iter().map(|target| target.len() + 1).sum();

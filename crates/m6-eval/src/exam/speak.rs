@@ -170,7 +170,7 @@ impl Speaker<'_> {
             seed: how.seed,
             bos: marks.cls,
             eos: marks.sep,
-            banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+            banned: marks.never_written(),
             ..GenerateOptions::default()
         }
     }

@@ -228,7 +228,8 @@ mod tests {
     use crate::tolerance::{OP_F32, assert_close};
     use m6_store::rng::Key;
 
-    const D: usize = 48;
+    /// Heads of 332 and of 249 elements: groups of 64, of 16 and of 1.
+    const D: usize = 996;
 
     fn rows(n: usize, name: &str) -> Vec<f32> {
         let mut stream = Key::new(5).child(name).stream();

@@ -79,18 +79,26 @@ impl Operands<'_> {
             for from in (0..self.n).step_by(N_BLOCK_ROWS) {
                 let rows = from..self.n.min(from + N_BLOCK_ROWS);
                 for j in (0..in_tiles).step_by(TILE[1]) {
-                    self.columns::<{ TILE[1] }, { TILE[0] * TILE[1] }>(rows.clone(), first + j);
+                    self.columns::<{ TILE[1] }, { TILE[0] * TILE[1] }, { 2 * TILE[1] }>(
+                        rows.clone(),
+                        first + j,
+                    );
                 }
                 for j in in_tiles..width {
-                    self.columns::<1, { TILE[0] }>(rows.clone(), first + j);
+                    self.columns::<1, { TILE[0] }, 2>(rows.clone(), first + j);
                 }
             }
         }
         (0..self.n).for_each(|row| self.finish(row, first, width));
     }
 
-    /// The inner products of some rows, which begin a tile, with `O` weight rows from the `first` on; `P` is `O` times the rows of a tile.
-    fn columns<const O: usize, const P: usize>(&self, rows: Range<usize>, first: usize) {
+    /// The inner products of some rows, which begin a tile, with `O` weight rows from the `first` on; `P` and `Q` are `O` times the rows of a tile, and
+    /// times the two that are taken of those left over.
+    fn columns<const O: usize, const P: usize, const Q: usize>(
+        &self,
+        rows: Range<usize>,
+        first: usize,
+    ) {
         const R: usize = TILE[0];
         let ws: [&[f32]; O] = std::array::from_fn(|c| self.weights(first + c));
         let in_tiles = rows.start + rows.len() / R * R;
@@ -102,7 +110,16 @@ impl Operands<'_> {
                 _ => dots_into::<R, O, P, false>(xs, ws, out),
             }
         }
-        for row in in_tiles..rows.end {
+        let in_twos = in_tiles + (rows.end - in_tiles) / 2 * 2;
+        for row in (in_tiles..in_twos).step_by(2) {
+            let xs = [self.row(row), self.row(row + 1)];
+            let out = [row, row + 1].map(|row| self.part(row, first, O));
+            match row {
+                0 => dots_into::<2, O, Q, true>(xs, ws, out),
+                _ => dots_into::<2, O, Q, false>(xs, ws, out),
+            }
+        }
+        for row in in_twos..rows.end {
             dots_into::<1, O, O, false>([self.row(row)], ws, [self.part(row, first, O)]);
         }
     }
@@ -132,7 +149,7 @@ impl Operands<'_> {
     /// Outputs `first..first + width` of a row.
     #[allow(clippy::mut_from_ref)]
     fn part(&self, row: usize, first: usize, width: usize) -> &mut [f32] {
-        // SAFETY: a task touches the outputs of its own range alone, one slice at a time.
+        // SAFETY: a task touches the outputs of its own range alone, slices of different rows or one at a time.
         unsafe { self.out.slice(row * self.o + first, width) }
     }
 }

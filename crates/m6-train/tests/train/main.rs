@@ -11,5 +11,6 @@ mod guard;
 mod load;
 mod optimizers;
 mod ranks;
+mod reword;
 mod untie;
 mod vqgan;

@@ -15,8 +15,13 @@ use std::path::{Path, PathBuf};
 pub fn with_lines(given: &[String], file: Option<&Path>) -> Result<Vec<String>> {
     let mut texts = given.to_vec();
     if let Some(path) = file {
-        for line in lines(path)? {
-            texts.push(line?);
+        for (i, line) in lines(path)?.enumerate() {
+            let line = line?;
+            if line.trim().is_empty() {
+                let place = format!("{} line {}: nothing but blanks", path.display(), i + 1);
+                return Err(Failure::usage(place).hint("one a line; take the empty line out"));
+            }
+            texts.push(line);
         }
         if texts.is_empty() {
             return Err(Failure::usage(format!("{}: no line", path.display())));

@@ -30,11 +30,8 @@ pub fn run(verb: &GenerateVerb, common: &Common, terminal: &Terminal) -> Result<
             pictures,
             how,
         } => {
-            let asked = Asked {
-                questions: common::with_lines(question, questions.as_deref())?,
-                numbered: questions.is_some(),
-            };
-            answer(&asked, pictures, how, common, terminal)
+            let questions = common::with_lines(question, questions.as_deref())?;
+            answer(&questions, pictures, how, common, terminal)
         }
         GenerateVerb::Poem(args) => super::poem::run(args, common, terminal),
         GenerateVerb::Image(args) => super::draw::run(args, common, terminal),
@@ -49,21 +46,12 @@ fn text(
     terminal: &Terminal,
 ) -> Result<()> {
     let bundle = load(how, terminal)?;
-    let jobs: Vec<(String, Prompt)> = prompts
-        .iter()
-        .map(|text| {
-            (
-                text.clone(),
-                Prompt {
-                    target: bundle.tokenizer.encode(text),
-                    ..Prompt::default()
-                },
-            )
-        })
-        .collect();
-    finish(&bundle, jobs, how, common, terminal, &|prompt, text| {
-        format!("{prompt}{text}")
-    })
+    let prompt = |i: usize| Prompt {
+        target: bundle.tokenizer.encode(&prompts[i]),
+        ..Prompt::default()
+    };
+    let plain = |prompt: &str, text: &str| format!("{prompt}{text}");
+    finish(&bundle, (prompts, &prompt), how, common, terminal, &plain)
 }
 
 fn caption(
@@ -78,33 +66,17 @@ fn caption(
         return Err(Failure::usage("no picture to caption")
             .hint("--image FILE, --images DIR or --tar FILE.tar"));
     }
-    let jobs = prompts_of(&pictures, &[]);
-    finish(&bundle, jobs, how, common, terminal, &|_, text| {
-        text.to_string()
-    })?;
+    let ids: Vec<String> = pictures.found.iter().map(|p| p.id.clone()).collect();
+    let prompt = |i: usize| Prompt {
+        pictures: pictures.found[i].chw.clone(),
+        ..Prompt::default()
+    };
+    finish(&bundle, (&ids, &prompt), how, common, terminal, &only_text)?;
     pictures.verdict()
 }
 
-/// A prompt for each picture, with the same source text.
-fn prompts_of(pictures: &Pictures, source: &[u32]) -> Vec<(String, Prompt)> {
-    let prompt = |chw: &Vec<u8>| Prompt {
-        pictures: chw.clone(),
-        source: source.to_vec(),
-        ..Prompt::default()
-    };
-    let found = pictures.found.iter();
-    found.map(|p| (p.id.clone(), prompt(&p.chw))).collect()
-}
-
-/// Questions, each for every picture.
-struct Asked {
-    questions: Vec<String>,
-    /// Whether ids tell which of them was asked.
-    numbered: bool,
-}
-
 fn answer(
-    asked: &Asked,
+    questions: &[String],
     pictures: &PictureArgs,
     how: &GenerateArgs,
     common: &Common,
@@ -112,33 +84,35 @@ fn answer(
 ) -> Result<()> {
     let bundle = load(how, terminal)?;
     let pictures = load_pictures(&bundle, pictures)?;
-    let mut jobs = Vec::new();
     if pictures.found.is_empty() {
         pictures.verdict()?;
     }
-    for (i, question) in asked.questions.iter().enumerate() {
-        let source = bundle.tokenizer.encode(question);
-        let mut of_question = match pictures.found.is_empty() {
-            true => {
-                let prompt = Prompt {
-                    source,
-                    ..Prompt::default()
-                };
-                vec![(String::new(), prompt)]
-            }
-            false => prompts_of(&pictures, &source),
-        };
-        if asked.numbered {
-            for (id, _) in &mut of_question {
-                *id = format!("{id}#{}", i + 1);
-            }
+    let sources = questions.iter().map(|text| bundle.tokenizer.encode(text));
+    let sources: Vec<Vec<u32>> = sources.collect();
+    // Every question about every picture, or about none.
+    let n = pictures.found.len().max(1);
+    let id = |i: usize| {
+        let picture = pictures.found.get(i % n).map_or("", |p| p.id.as_str());
+        match questions.len() {
+            1 => picture.to_owned(),
+            _ => format!("{picture}#{}", i / n + 1),
         }
-        jobs.extend(of_question);
-    }
-    finish(&bundle, jobs, how, common, terminal, &|_, text| {
-        text.to_string()
-    })?;
+    };
+    let ids: Vec<String> = (0..n * questions.len()).map(id).collect();
+    let prompt = |i: usize| Prompt {
+        pictures: pictures
+            .found
+            .get(i % n)
+            .map_or(Vec::new(), |p| p.chw.clone()),
+        source: sources[i / n].clone(),
+        ..Prompt::default()
+    };
+    finish(&bundle, (&ids, &prompt), how, common, terminal, &only_text)?;
     pictures.verdict()
+}
+
+fn only_text(_: &str, text: &str) -> String {
+    text.to_owned()
 }
 
 fn load(how: &GenerateArgs, terminal: &Terminal) -> Result<LoadedModel> {
@@ -166,7 +140,7 @@ pub fn options(how: &GenerateArgs, tokenizer: &Tokenizer, seed: u64) -> Generate
         streams: Vec::new(),
         bos: marks.cls,
         eos: marks.sep,
-        banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+        banned: marks.never_written(),
     }
 }
 
@@ -192,7 +166,7 @@ pub fn captions(
 /// Generates in batches and writes a line for each prompt; one prompt at a terminal streams as it is made.
 fn finish(
     bundle: &LoadedModel,
-    jobs: Vec<(String, Prompt)>,
+    (ids, prompt): (&[String], &dyn Fn(usize) -> Prompt),
     how: &GenerateArgs,
     common: &Common,
     terminal: &Terminal,
@@ -201,7 +175,7 @@ fn finish(
     if common.dry_run {
         terminal.say(&format!(
             "would generate for {} prompt(s), at most {} tokens each",
-            jobs.len(),
+            ids.len(),
             how.max_tokens
         ));
         return Ok(());
@@ -212,16 +186,16 @@ fn finish(
         options.max_tokens = n_words;
     }
     let streams =
-        jobs.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
-    for (i, batch) in jobs.chunks(how.batch.max(1)).enumerate() {
-        let prompts: Vec<Prompt> = batch.iter().map(|(_, prompt)| prompt.clone()).collect();
+        ids.len() == 1 && how.beams == 1 && !terminal.json() && std::io::stdout().is_terminal();
+    for (i, batch) in ids.chunks(how.batch.max(1)).enumerate() {
+        let first = i * how.batch.max(1);
+        let places = first..first + batch.len();
+        let prompts: Vec<Prompt> = places.clone().map(prompt).collect();
         // Each prompt draws from its own stream, wherever the batches are cut.
-        options.streams = (0..batch.len())
-            .map(|j| (i * how.batch.max(1) + j) as u64)
-            .collect();
+        options.streams = places.map(|place| place as u64).collect();
         let mut shown = Stream::new(&bundle.tokenizer, terminal);
         if streams {
-            terminal.data(&plain(&batch[0].0, ""));
+            terminal.data(&plain(&batch[0], ""));
         }
         let mut on_token = |_: usize, id: u32| {
             if streams {
@@ -233,7 +207,7 @@ fn finish(
         let (model, on_token) = (&bundle.model, &mut on_token);
         let made =
             m6_model::generate_with(model, &prompts, &rules, &options, on_token).or_usage()?;
-        for ((id, _), generated) in batch.iter().zip(&made) {
+        for (id, generated) in batch.iter().zip(&made) {
             let text = constraint.text(generated, &bundle.tokenizer)?;
             write_one(id, &text, generated, terminal, streams, plain);
         }

@@ -58,6 +58,9 @@ pub struct PoemArgs {
     pub beams: usize,
 }
 
+/// Poems that are written side by side.
+const N_TOGETHER: usize = 64;
+
 /// What one poem is asked for by.
 enum Asked {
     Title(String),
@@ -78,12 +81,12 @@ pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> 
                 .hint("leave out --beams to draw several"),
         );
     }
+    let asks = asks(args)?;
     let bundle = common::load_model(&args.model, terminal)?;
     let tokenizer = &bundle.tokenizer;
     let max_len = bundle.model.config().max_len;
     let rule = VerseRule::new(shape, tokenizer, args.rhyme, args.tones).or_usage()?;
     rule.check_room(max_len).or_usage()?;
-    let asks = asks(args)?;
     let prompts = asks
         .iter()
         .map(|ask| prompt(ask, shape, tokenizer, max_len));
@@ -96,27 +99,34 @@ pub fn run(args: &PoemArgs, common: &Common, terminal: &Terminal) -> Result<()> 
         ));
         return Ok(());
     }
-    let prompts: Vec<Prompt> = prompts
-        .into_iter()
-        .flat_map(|prompt| vec![prompt; args.n])
-        .collect();
-    let rules: Vec<&dyn Rule> = vec![&rule; prompts.len()];
     let seed = common.seed.unwrap_or(1);
-    let options = options(args, &rule, tokenizer, seed, prompts.len());
-    let made = m6_model::generate_with(&bundle.model, &prompts, &rules, &options, &mut |_, _| true)
-        .or_usage()?;
-    for (i, (prompt, generated)) in prompts.iter().zip(&made).enumerate() {
-        let title = match &asks[i / args.n] {
-            Asked::Title(title) => title.as_str(),
-            Asked::FirstLine(_) => "",
-        };
-        let ids = [prompt.target.as_slice(), &generated.ids].concat();
-        let text = tokenizer.decode(&ids);
-        let lines: Vec<&str> = text
-            .split(['，', '。'])
-            .filter(|line| !line.is_empty())
+    let mut options = options(args, &rule, tokenizer, seed);
+    let n_poems = prompts.len() * args.n;
+    for first in (0..n_poems).step_by(N_TOGETHER) {
+        let places = first..n_poems.min(first + N_TOGETHER);
+        let asked: Vec<Prompt> = places
+            .clone()
+            .map(|i| prompts[i / args.n].clone())
             .collect();
-        write(title, &lines, generated.logprob, terminal)?;
+        let rules: Vec<&dyn Rule> = vec![&rule; asked.len()];
+        // Each poem draws from its own stream, wherever the batches are cut.
+        options.streams = places.clone().map(|i| i as u64).collect();
+        let made =
+            m6_model::generate_with(&bundle.model, &asked, &rules, &options, &mut |_, _| true)
+                .or_usage()?;
+        for ((i, prompt), generated) in places.zip(&asked).zip(&made) {
+            let title = match &asks[i / args.n] {
+                Asked::Title(title) => title.as_str(),
+                Asked::FirstLine(_) => "",
+            };
+            let ids = [prompt.target.as_slice(), &generated.ids].concat();
+            let text = tokenizer.decode(&ids);
+            let lines: Vec<&str> = text
+                .split(['，', '。'])
+                .filter(|line| !line.is_empty())
+                .collect();
+            write(title, &lines, generated.logprob, terminal)?;
+        }
     }
     Ok(())
 }
@@ -153,13 +163,7 @@ fn measured(lines: &[&str]) -> Result<[f64; 2]> {
     }
 }
 
-fn options(
-    args: &PoemArgs,
-    rule: &VerseRule,
-    tokenizer: &Tokenizer,
-    seed: u64,
-    n_poems: usize,
-) -> GenerateOptions {
+fn options(args: &PoemArgs, rule: &VerseRule, tokenizer: &Tokenizer, seed: u64) -> GenerateOptions {
     let (marks, usual) = (tokenizer.special(), Settings::of(ExamTask::Poem));
     GenerateOptions {
         max_tokens: rule.n_words() + 1,
@@ -171,10 +175,9 @@ fn options(
         top_p: args.top_p.unwrap_or(usual.top_p),
         beams: args.beams,
         seed,
-        streams: (0..n_poems as u64).collect(),
         bos: marks.cls,
         eos: marks.sep,
-        banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+        banned: marks.never_written(),
         ..GenerateOptions::default()
     }
 }

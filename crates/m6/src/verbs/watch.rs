@@ -65,7 +65,7 @@ impl<'a> Watcher<'a> {
             max_tokens: self.samples.max_tokens.max(8),
             bos: marks.cls,
             eos: marks.sep,
-            banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+            banned: marks.never_written(),
             ..GenerateOptions::default()
         }
     }

@@ -136,7 +136,7 @@ fn exam_options(bundle: &LoadedModel) -> GenerateOptions {
         max_tokens: 40,
         bos: marks.cls,
         eos: marks.sep,
-        banned: vec![marks.pad, marks.unk, marks.cls, marks.mask],
+        banned: marks.never_written(),
         ..GenerateOptions::default()
     }
 }

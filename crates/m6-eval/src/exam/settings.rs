@@ -23,6 +23,8 @@ pub struct Settings {
     pub top_k: usize,
     /// Draws among the likeliest words that together have this probability.
     pub top_p: f64,
+    /// Questions about a passage: the answer is a span of the part that is shown.
+    pub extractive: bool,
     /// Poems: the even lines rhyme.
     pub rhyme: bool,
     /// Poems: tones are regular.
@@ -45,6 +47,7 @@ impl Settings {
             temperature: 0.0,
             top_k: 0,
             top_p: 1.0,
+            extractive: false,
             rhyme: false,
             tones: false,
             batch: 32,

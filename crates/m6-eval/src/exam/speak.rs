@@ -2,7 +2,7 @@
 
 use super::{ExamError, ExamTask, Item, Settings};
 use m6_data::DataConfig;
-use m6_model::rules::{Rule, VerseRule};
+use m6_model::rules::{Every, Rule, Span, VerseRule};
 use m6_model::{GenerateOptions, Model, Prompt, generate_with, score_target, score_targets};
 use m6_text::Tokenizer;
 use m6_text::verse::{Ask, Shape, Verse};
@@ -79,14 +79,32 @@ impl Speaker<'_> {
         // Each item draws from its own stream, wherever the batches are cut.
         options.streams = part.iter().map(|&i| i as u64).collect();
         let rules = self.verse_rules(&shapes)?;
-        let each: Vec<&dyn Rule> = (shapes.iter().flatten())
-            .filter_map(|shape| rules.get(shape).map(|rule| rule as &dyn Rule))
+        let verse = shapes.iter().flatten();
+        let verse = verse.filter_map(|shape| rules.get(shape).map(|rule| rule as &dyn Rule));
+        let spans = self.spans(&prompts);
+        let each: Vec<&dyn Rule> = verse
+            .chain(spans.iter().map(|rule| rule.as_ref()))
             .collect();
         if let Some(n_words) = rules.values().map(VerseRule::n_words).max() {
             options.max_tokens = options.max_tokens.max(n_words + 1);
         }
         let made = generate_with(self.model, &prompts, &each, &options, &mut |_, _| true)?;
         Ok(made.iter().map(|g| self.tokenizer.decode(&g.ids)).collect())
+    }
+
+    /// A rule for each prompt where answers are spans: of the passage behind the question, and none where there is no passage.
+    fn spans(&self, prompts: &[Prompt]) -> Vec<Box<dyn Rule>> {
+        if self.task != ExamTask::Qa || !self.settings.extractive {
+            return Vec::new();
+        }
+        let marks = self.tokenizer.special();
+        let rule = |prompt: &Prompt| -> Box<dyn Rule> {
+            match prompt.source.iter().position(|&id| id == marks.sep) {
+                Some(at) => Box::new(Span::new(&prompt.source[at + 1..], marks.sep)),
+                None => Box::new(Every::default()),
+            }
+        };
+        prompts.iter().map(rule).collect()
     }
 
     fn verse_rules(

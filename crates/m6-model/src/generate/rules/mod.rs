@@ -9,11 +9,13 @@
 mod choices;
 mod lengths;
 mod skeleton;
+mod span;
 mod verse;
 
 pub use choices::Choices;
 pub use lengths::{Length, char_widths};
 pub use skeleton::{Part, Skeleton};
+pub use span::Span;
 pub use verse::VerseRule;
 
 use std::borrow::Cow;

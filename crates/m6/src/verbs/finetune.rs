@@ -3,6 +3,7 @@
 use super::common as shared;
 use super::pretrain::{self, Job, outcome_json};
 use super::ranks::{self, Comm};
+use super::reward::Reward;
 use crate::cli::{Common, OutDir};
 use crate::config;
 use crate::error::{Code, Failure, OrFail, Result};
@@ -48,6 +49,8 @@ pub fn run(args: &FinetuneArgs, common: &Common, terminal: &Terminal) -> Result<
     if common.dry_run {
         pretrain::fit_to_data(&mut loaded.config, &args.data, terminal)?;
         check_data(task, &args.data)?;
+        let mixture = pretrain::mixture(&loaded.config, &args.data, weights(task))?;
+        Reward::new(&loaded.config, &args.data, &mixture)?;
         shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
         terminal.say(&format!(
             "would finetune {} for {} for {} steps; the best checkpoint is chosen by {}",

@@ -174,6 +174,7 @@ pub fn fit_to_data(config: &mut RunConfig, data: &Path, terminal: &Terminal) -> 
 }
 
 /// Weights of sources and noise as configured; everything else of `[data]` is as it was prepared.
+/// Weights of sources that the configuration gives prepared data.
 fn mixture_of(config: &RunConfig, data: &Path) -> Result<LoaderConfig> {
     if config.data.sources.is_empty() {
         return Ok(LoaderConfig::default());
@@ -250,6 +251,18 @@ fn fits_here(config: &config::RunConfig) -> Result<()> {
     .hint("`m6 plan CONFIG --gpus N` tells what it takes, and on how many devices it would fit"))
 }
 
+/// What is drawn from prepared data, with these weights of tasks; empty keeps the prepared ones.
+pub fn mixture(
+    config: &RunConfig,
+    data: &Path,
+    tasks: BTreeMap<String, f64>,
+) -> Result<LoaderConfig> {
+    Ok(LoaderConfig {
+        tasks,
+        ..mixture_of(config, data)?
+    })
+}
+
 /// Trains; the run folder holds everything needed to go on.
 pub fn pretrain(
     loaded: &config::Loaded,
@@ -260,10 +273,7 @@ pub fn pretrain(
 ) -> Result<Outcome> {
     let config = &loaded.config;
     fits_here(config)?;
-    let mixture = LoaderConfig {
-        tasks: job.tasks.clone(),
-        ..mixture_of(config, job.data)?
-    };
+    let mixture = mixture(config, job.data, job.tasks.clone())?;
     let patch_weights = Path::new(&config.init.patch_weights);
     let patches = &config.model.patches;
     if patches.kind == m6_model::PatchKind::Resnet50

@@ -410,7 +410,7 @@ fn pairs_are_those_of_an_exam(model: &Path) {
 }
 
 #[test]
-fn retrieval_is_learned_and_ranked_again_by_another_models_match_head() {
+fn retrieval_is_learned_and_ranked_again_by_a_match_head_and_by_a_captioner() {
     let folder = tempfile::tempdir().expect("a folder");
     let (out, both) = (folder.path().join("retrieval"), folder.path().join("both"));
     let row = last_json(&finetune(
@@ -466,6 +466,16 @@ fn retrieval_is_learned_and_ranked_again_by_another_models_match_head() {
     // Within the first three an order is no other set.
     let r5 = |row: &Value| row["text_to_image"]["r@5"].as_f64();
     assert_eq!(r5(&row["scores"]), r5(&row["scores"]["reranked"]));
+    // A captioner asked about all candidates gives an order of its own, whatever the vectors said.
+    let by = |model: &Path| {
+        let mut args = args[..args.len() - 2].to_vec();
+        args[3] = text(model);
+        args.extend(["--rerank", "99", "--captioner", text(pretrained())]);
+        last_json(&run(&args))["scores"]["reranked"].clone()
+    };
+    let order = by(&out);
+    assert_eq!(order, by(&both));
+    assert_ne!(order, row["scores"]["reranked"]);
     args[3] = text(pretrained());
     let error = failed_with(&run(&args), 2);
     assert!(error.contains("m6 finetune retrieval"), "{error}");

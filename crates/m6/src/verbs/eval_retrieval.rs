@@ -1,14 +1,14 @@
-//! `m6 eval retrieval`: texts to pictures and back by the vectors of the contrastive head, then the first ones again by the match head.
+//! `m6 eval retrieval`: texts to pictures and back by the vectors of the contrastive head, then the first ones again by another judge.
 
 use super::common as shared;
 use super::eval_items::{self, Item, PairArgs};
 use super::eval_match::{figures, write_both};
+use super::eval_rerank::{self, Judge, Kind};
 use crate::cli::Common;
 use crate::error::{OrFail, Result};
 use crate::out::Terminal;
 use clap::Args;
 use clap::builder::TypedValueParser;
-use m6_model::MatchPair;
 use m6_train::LoadedModel;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -27,12 +27,16 @@ pub struct EvalRetrievalArgs {
     /// What is read.
     #[command(flatten)]
     pub pairs: PairArgs,
-    /// The first K of every ranking are ranked again by the match head, where the model or --matcher has one; 0 leaves them.
+    /// The first K of every ranking are ranked again by --captioner, or by the match head where the model or --matcher has one; 0 leaves
+    /// them.
     #[arg(long, default_value_t = 10, value_name = "K")]
     pub rerank: usize,
     /// Another model whose match head ranks again; --model by default.
     #[arg(long, value_name = "DIR")]
     pub matcher: Option<PathBuf>,
+    /// A model of captions that ranks again: by how much likelier a text is for the picture than for others.
+    #[arg(long, value_name = "DIR", conflicts_with = "matcher")]
+    pub captioner: Option<PathBuf>,
     /// Writes the first 100 of every ranking, a line each, as `m6 score retrieval` reads candidates; the truth goes to FILE with
     /// `.truth.jsonl` behind its name. Ids of texts are those of their records with `#` and a number.
     #[arg(long, value_name = "FILE")]
@@ -74,12 +78,10 @@ impl Way {
 pub fn run(args: &EvalRetrievalArgs, common: &Common, terminal: &Terminal) -> Result<()> {
     let loaded = shared::load_model(&args.model, terminal)?;
     loaded.model.embed_texts(&[], 0).or_usage()?;
-    let other = args.matcher.as_ref();
-    let other = other
-        .map(|path| shared::load_model(path, terminal))
-        .transpose()?;
-    if let Some(other) = &other {
-        other.model.match_scores(&[], 0).or_usage()?;
+    let captioner = eval_rerank::load(args.captioner.as_deref(), terminal)?;
+    let matcher = eval_rerank::load(args.matcher.as_deref(), terminal)?;
+    if let Some(matcher) = &matcher {
+        matcher.model.match_scores(&[], 0).or_usage()?;
     }
     let items = eval_items::read(&args.pairs, common, &loaded, terminal)?;
     let pool = Pool::new(&items);
@@ -95,19 +97,17 @@ pub fn run(args: &EvalRetrievalArgs, common: &Common, terminal: &Terminal) -> Re
     let ranked = Way::ALL.map(|way| pool.ranked(way, &similar));
     let mut scores = both(&pool, &ranked, 0)?;
     let mut last = ranked;
-    // A model of another vocabulary or picture size reads the records its own way.
-    let judge = other.as_ref().unwrap_or(&loaded);
-    if args.rerank > 0 && judge.model.config().heads.matching {
-        let own;
-        let judged = match &other {
-            None => &items,
-            Some(other) => {
-                own = eval_items::read(&args.pairs, common, other, terminal)?;
-                &own
-            }
-        };
+    let own = loaded.model.config().heads.matching.then_some(&loaded);
+    let judge = match (&captioner, matcher.as_ref().or(own)) {
+        (Some(model), _) => Some((Kind::Likelihood, model)),
+        (None, Some(model)) => Some((Kind::Match, model)),
+        (None, None) => None,
+    };
+    if let (Some((kind, model)), true) = (judge, args.rerank > 0) {
+        let judge = Judge::new(kind, model, &args.pairs, common, terminal)?;
         for (way, rankings) in Way::ALL.into_iter().zip(&mut last) {
-            pool.rerank(way, rankings, judged, judge, args, terminal)?;
+            let pair = |query, candidate| pool.pair(way, query, candidate);
+            judge.rerank(rankings, &pair, args.rerank, args.batch, terminal)?;
         }
         scores.insert("reranked".into(), Value::Object(both(&pool, &last, 0)?));
     }
@@ -211,44 +211,6 @@ impl<'a> Pool<'a> {
             Way::TextToImage => (candidate, self.texts[query]),
             Way::ImageToText => (query, self.texts[candidate]),
         }
-    }
-
-    /// Orders the first candidates of every query by the match head; equal ones stay as they were.
-    fn rerank(
-        &self,
-        way: Way,
-        rankings: &mut [Vec<usize>],
-        judged: &[Item],
-        judge: &LoadedModel,
-        args: &EvalRetrievalArgs,
-        terminal: &Terminal,
-    ) -> Result<()> {
-        let begin = judge.tokenizer.special().cls;
-        let mut bar = terminal.progress(rankings.len() as u64, "rerank");
-        for (query, ranking) in rankings.iter_mut().enumerate() {
-            let n = args.rerank.min(ranking.len());
-            let pairs: Vec<MatchPair> = ranking[..n]
-                .iter()
-                .map(|candidate| {
-                    let (picture, (record, k)) = self.pair(way, query, *candidate);
-                    MatchPair {
-                        pictures: &judged[picture].picture,
-                        text: &judged[record].texts[k],
-                    }
-                })
-                .collect();
-            let mut scores = Vec::with_capacity(n);
-            for chunk in pairs.chunks(args.batch) {
-                scores.extend(judge.model.match_scores(chunk, begin).or_usage()?);
-            }
-            let mut order: Vec<usize> = (0..n).collect();
-            order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-            let first: Vec<usize> = order.into_iter().map(|i| ranking[i]).collect();
-            ranking[..n].copy_from_slice(&first);
-            bar.at(query as u64 + 1, "");
-        }
-        bar.finish();
-        Ok(())
     }
 
     fn text_id(&self, text: usize) -> String {

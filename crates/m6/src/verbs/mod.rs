@@ -12,6 +12,7 @@ pub mod enlarge;
 pub mod eval;
 pub mod eval_items;
 pub mod eval_match;
+pub mod eval_rerank;
 pub mod eval_retrieval;
 pub mod exams;
 pub mod export;

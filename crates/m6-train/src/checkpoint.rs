@@ -9,6 +9,7 @@
 //!   tokenizer.json     MANIFEST.json (last)
 //! ```
 
+use crate::ema::values;
 use crate::error::{Error, Result};
 use crate::parallel::{Team, exchange, weights_file};
 use crate::schedule::Schedule;
@@ -16,6 +17,7 @@ use crate::spike::SpikeGuard;
 use crate::step::Trainer;
 use m6_data::Cursor;
 use m6_model::ModelConfig;
+use m6_nn::Params;
 use m6_store::atomic::{DirCommit, add_file};
 use m6_store::checkpoints::step_dir_name;
 use m6_store::mmap::Mmap;
@@ -168,6 +170,14 @@ fn stream_weights(trainer: &Trainer, team: &Team, commit: Option<&mut DirCommit>
     }
 }
 
+/// Adds the weights to a folder in the making, one after the other: a copy of all of them would be what a large model has no room for.
+fn put_weights(commit: &mut DirCommit, name: &str, params: &Params) -> Result<()> {
+    let path = commit.path().join(name);
+    let mut file = commit.file(name)?;
+    weights_file::write(params, values, Some((&path, &mut file)))?;
+    Ok(file.finish()?)
+}
+
 /// Adds everything that one rank writes for all.
 fn put_shared(
     commit: &mut DirCommit,
@@ -176,16 +186,14 @@ fn put_shared(
     snapshot: &Snapshot<'_>,
 ) -> Result<()> {
     if team.is_none_or(|team| !team.shards_weights()) {
-        let weights = trainer.model.params().to_safetensors()?;
-        put(commit, MODEL_FILE, &weights)?;
+        put_weights(commit, MODEL_FILE, trainer.model.params())?;
     }
     if team.is_none_or(|team| !team.shards_moments()) {
         put(commit, OPTIMIZER_FILE, &trainer.optimizer.state()?)?;
     }
     if let Some(ema) = &mut trainer.ema {
         let params = trainer.model.params();
-        let average = ema.with_average(params, || Ok(params.to_safetensors()?))?;
-        put(commit, EMA_FILE, &average)?;
+        ema.with_average(params, || put_weights(commit, EMA_FILE, params))?;
     }
     put(commit, STATE_FILE, &pretty(snapshot.state))?;
     put(commit, CONFIG_FILE, &pretty(snapshot.config))?;

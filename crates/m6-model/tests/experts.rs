@@ -120,6 +120,18 @@ fn router_losses_are_part_of_the_training_loss_alone_and_scale_with_the_weights(
     arrays.loss_weights.iter_mut().for_each(|w| *w *= 0.5);
     let half = value(&forward(&model, &arrays, &train()));
     assert!((half - 0.5 * value(&output)).abs() < 1e-4);
+    // Labels that weigh nothing together leave the router's losses what the caller says this batch is of them.
+    let mut none = arrays.clone();
+    none.loss_weights.iter_mut().for_each(|w| *w = 0.0);
+    let told = |aux_share| {
+        let options = ForwardOptions {
+            aux_share,
+            ..train()
+        };
+        f64::from(value(&forward(&model, &none, &options)))
+    };
+    assert!(told(None).abs() < 1e-6);
+    assert!((told(Some(0.5)) - 0.5 * own(&output)).abs() < 1e-4);
     let held_out = ForwardOptions {
         eval_capacity: true,
         ..ForwardOptions::default()

@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     failed_with, keys, last_json, m6, pretrain, real_data, run, run_with_input, sets, shared_data,
-    stdout_of, written,
+    stdout_of, written, written_png,
 };
 
 #[test]
@@ -213,15 +213,7 @@ fn generating_from(model: &str, folder: &std::path::Path) {
         "--json",
     ]);
     assert_eq!(keys(&last_json(&text)), ["id", "logprob", "text"]);
-    let picture = folder.join("a.png");
-    let pixels = m6_image::Rgb8 {
-        width: 64,
-        height: 64,
-        data: vec![200; 64 * 64 * 3],
-    };
-    let png = m6_image::encode_png(&pixels, &[]).expect("encodes");
-    m6_store::atomic::write_file(&picture, &png).expect("written");
-    let picture = picture.to_str().expect("UTF-8");
+    let picture = &written_png(folder, "a.png", 64, 200);
     let caption = last_json(&run(&[
         "generate", "caption", "--model", model, "--image", picture, "--json",
     ]));

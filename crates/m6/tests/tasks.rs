@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use support::{failed_with, keys, last_json, run, sets, stdout_of, written};
+use support::{failed_with, keys, last_json, run, sets, stdout_of, written, written_png};
 
 const CHARS: &str =
     "天地人日月山水风花雪春夏秋冬光霜乡望头思床前明疑是上举低故国破河在城草木深感时溅泪恨别鸟惊心";
@@ -314,6 +314,47 @@ fn poems_have_the_form_that_was_asked_for() {
 }
 
 #[test]
+fn an_extractive_answer_is_a_span_of_its_passage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let context = |id: &str| {
+        let i: usize = id
+            .rsplit('-')
+            .next()
+            .and_then(|n| n.parse().ok())
+            .expect(id);
+        chars(i + 7, 90)
+    };
+    let rows: Vec<Value> = (0..12)
+        .map(|i| json!({"id": format!("q-{i}"), "question": format!("{}在哪？", chars(i, 3)), "context": chars(i + 7, 90), "answers": [chars(i, 2)]}))
+        .collect();
+    let asked = written(
+        folder.path(),
+        "asked.jsonl",
+        &lines(12, |i| rows[i].clone()),
+    );
+    let said = |name: &str, more: &[&str]| -> Vec<(String, String)> {
+        let to = folder.path().join(name);
+        let to = to.to_str().expect("UTF-8");
+        let base = ["--data", &asked, "--predictions", to];
+        last_json(&eval("qa", &[&base[..], more].concat()));
+        let text = std::fs::read_to_string(to).expect("predictions");
+        let rows = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let field = |row: &Value, key: &str| row[key].as_str().expect(key).replace(' ', "");
+        rows.map(|row| (field(&row, "id"), field(&row, "text")))
+            .collect()
+    };
+    let is_span =
+        |(id, text): &(String, String)| !text.is_empty() && context(id).contains(text.as_str());
+    let spans = said("spans", &sets(&["generate.extractive=true"]));
+    assert_eq!(spans.len(), 12);
+    assert!(spans.iter().all(is_span), "{spans:?}");
+    let free = said("free", &[]);
+    assert!(!free.iter().all(is_span), "{free:?}");
+}
+
+#[test]
 fn prompts_questions_and_titles_come_from_files() {
     let (model, folder) = (
         fixture().path("run"),
@@ -342,15 +383,7 @@ fn prompts_questions_and_titles_come_from_files() {
     let poems = rows("poem", "--titles", "月\n 春 \n", &form);
     let titles: Vec<&Value> = poems.iter().map(|row| &row["title"]).collect();
     assert_eq!(titles, ["月", "月", "春", "春"]);
-    let (model, picture) = (model.as_str(), folder.path().join("a.png"));
-    let pixels = m6_image::Rgb8 {
-        width: 8,
-        height: 8,
-        data: vec![9; 192],
-    };
-    let png = m6_image::encode_png(&pixels, &[]).expect("encodes");
-    m6_store::atomic::write_file(&picture, &png).expect("written");
-    let picture = picture.to_str().expect("UTF-8");
+    let (model, picture) = (model.as_str(), &written_png(folder.path(), "a.png", 8, 9));
     let both = [
         "generate",
         "answer",

@@ -299,24 +299,9 @@ impl Loader {
     /// As [`Loader::batch`].
     pub fn targets(&self, task: &str) -> Result<Vec<Vec<Vec<u32>>>> {
         let mut targets = Vec::new();
-        let Some(task) = tasks::index(task) else {
-            return Ok(targets);
-        };
-        for (source, shard) in self.shards.iter().enumerate() {
-            if self.weights[source] == 0.0 {
-                continue;
-            }
-            for row in 0..shard.n_rows(task, false) {
-                let row = RowRef {
-                    source: source as u16,
-                    task: task as u8,
-                    held_out: false,
-                    epoch: 0,
-                    row,
-                };
-                let examples = self.examples(&row)?;
-                targets.extend(examples.into_iter().map(|(_, example)| example.targets));
-            }
+        for row in self.training_rows(task) {
+            let examples = self.examples(&row)?;
+            targets.extend(examples.into_iter().map(|(_, example)| example.targets));
         }
         Ok(targets)
     }
@@ -326,25 +311,28 @@ impl Loader {
     /// # Errors
     /// As [`Loader::batch`].
     pub fn writes_texts(&self, task: &str) -> Result<bool> {
-        let Some(task) = tasks::index(task) else {
+        let Some(row) = self.training_rows(task).next() else {
             return Ok(true);
         };
-        let first = |(source, shard): (usize, &Shard)| {
-            (0 < shard.n_rows(task, false)).then_some(RowRef {
-                source: source as u16,
-                task: task as u8,
-                held_out: false,
-                epoch: 0,
-                row: 0,
+        let examples = self.examples(&row)?;
+        Ok(examples.iter().all(|(_, example)| example.is_text()))
+    }
+
+    /// The training rows of a task in the first epoch, in the order of their tables, of all sources that have a weight.
+    fn training_rows(&self, task: &str) -> impl Iterator<Item = RowRef> {
+        tasks::index(task).into_iter().flat_map(|task| {
+            let sources = self.shards.iter().zip(&self.weights).enumerate();
+            let drawn = sources.filter(|(_, (_, weight))| **weight != 0.0);
+            drawn.flat_map(move |(source, (shard, _))| {
+                (0..shard.n_rows(task, false)).map(move |row| RowRef {
+                    source: source as u16,
+                    task: task as u8,
+                    held_out: false,
+                    epoch: 0,
+                    row,
+                })
             })
-        };
-        match self.shards.iter().enumerate().find_map(first) {
-            Some(row) => Ok(self
-                .examples(&row)?
-                .iter()
-                .all(|(_, example)| example.is_text())),
-            None => Ok(true),
-        }
+        })
     }
 
     /// How samples are laid out.

@@ -1,6 +1,7 @@
 //! Writing text: greedy, sampled or by beam search, many prompts at once.
 //!
-//! Every prompt is read alone, several at the same time (one that equals its neighbour is not read again); then each step computes the next token of all prompts together with kernels whose rows do not
+//! Every prompt is read alone, several at the same time (one that equals its neighbour is not read again); then each step computes the
+//! next token of all prompts together with kernels whose rows do not
 //! depend on each other. So a prompt gives, bit for bit, what it gives alone. Against the training path (other kernels, other
 //! order of sums) logits agree to 1e-4 relative; a test holds this.
 

@@ -23,6 +23,8 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
     }
     if common.dry_run {
         fit_to_data(&mut loaded.config, &args.data, terminal)?;
+        let mixture = mixture(&loaded.config, &args.data, BTreeMap::new())?;
+        Reward::new(&loaded.config, &args.data, &mixture)?;
         shared::check_out(&args.out.out, args.resume || args.out.overwrite)?;
         return dry_run(&loaded.config, terminal);
     }

@@ -140,6 +140,19 @@ pub fn written(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
+/// Writes a picture of one grey and gives its path as text.
+pub fn written_png(folder: &Path, name: &str, side: usize, grey: u8) -> String {
+    let pixels = m6_image::Rgb8 {
+        width: side,
+        height: side,
+        data: vec![grey; side * side * 3],
+    };
+    let png = m6_image::encode_png(&pixels, &[]).expect("encodes");
+    let path = folder.join(name);
+    m6_store::atomic::write_file(&path, &png).expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
 /// The folder of real data beside the checkout, or a line that says what was skipped.
 pub fn real_data(what: &str) -> Option<PathBuf> {
     let root = std::env::var_os("M6_SHARED").map_or_else(

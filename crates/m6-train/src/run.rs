@@ -1,72 +1,31 @@
 //! The loop over updates: prefetch, step, observe, evaluate, checkpoint, stop.
 
 use crate::checkpoint::{
-    Best, CHECKPOINT_VERSION, SavedConfig, Snapshot, TrainState, read, restore, restore_moments,
-    save, save_together,
+    Best, SavedConfig, Snapshot, TrainState, read, restore, restore_moments, save, save_together,
 };
 use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::HeldOut;
 use crate::init::Start;
 use crate::metrics::{MetricsLog, StepReport};
+use crate::parallel::exchange;
 use crate::parallel::heartbeat::Heartbeat;
 use crate::parallel::start::{open_folder, share, start_heartbeat};
-use crate::parallel::{ParallelConfig, exchange};
 use crate::prefetch::{self, Deal, GlobalBatch};
 use crate::resume::{OpenMode, Resumed, RunFolder, check_same_run};
-use crate::reword::Reword;
-use crate::setup::{DataSet, RunCard, check_config, keep_coder, trained_tasks, write_run_files};
+use crate::setup::{
+    DataSet, PretrainSpec, RunCard, check_config, first_state, keep_coder, trained_tasks,
+    write_run_files,
+};
 use crate::step::{StepOutcome, Trainer, first_bad_parameter};
 use crate::tensorboard::EventWriter;
-use m6_data::LoaderConfig;
-use m6_model::{Model, ModelConfig};
-use m6_nn::dist::Communicator;
+use m6_model::Model;
 use m6_nn::threads::on_pool;
 use m6_store::checkpoints::prune_but;
-use m6_store::hash::hash_bytes;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// What to train, on what, and where to.
-pub struct PretrainSpec<'a> {
-    /// Sizes of the network.
-    pub model_cfg: &'a ModelConfig,
-    /// The optimisation.
-    pub train_cfg: &'a TrainConfig,
-    /// What the processes that train together share.
-    pub parallel: &'a ParallelConfig,
-    /// These processes; [`m6_nn::dist::Solo`] for one. Each calls [`pretrain`] with the same settings and folders.
-    pub comm: &'a Arc<dyn Communicator>,
-    /// A folder made by `m6_data::prepare`.
-    pub data_dir: &'a Path,
-    /// Weights of sources and noise that replace the prepared ones; its seed and mirroring are those of `train_cfg`.
-    pub mixture: &'a LoaderConfig,
-    /// Weights of the patch network in torchvision's names (safetensors), loaded before the first update.
-    pub patch_weights: Option<&'a Path>,
-    /// A run, checkpoint or exported model whose weights the first update begins from; the vocabulary must be the data's.
-    pub init_model: Option<&'a Path>,
-    /// Whether its moments are taken over as well.
-    pub init_optimizer: bool,
-    /// The run folder.
-    pub run_dir: &'a Path,
-    /// Go on with the run in the folder, or start it when there is none.
-    pub resume: bool,
-    /// Remove the run in the folder first; without effect when resuming.
-    pub overwrite: bool,
-    /// Set by Ctrl-C: the present update is finished, a checkpoint is committed, and the outcome says interrupted. With several processes the
-    /// next update is the last, on all of them.
-    pub stop: &'a AtomicBool,
-    /// Writes every batch anew before it is learned, when there is one; with a single process.
-    pub reword: Option<&'a dyn Reword>,
-    /// The user's configuration as written, kept as `config.toml`.
-    pub config_toml: &'a str,
-    /// Every setting, kept as `config.resolved.toml`.
-    pub resolved_toml: &'a str,
-}
 
 /// Who watches a run: progress, samples, terminal. Nothing an observer does changes what is learned.
 pub trait Observer {
@@ -549,48 +508,4 @@ pub(crate) fn with_merged<R>(model: &Model, f: impl FnOnce(&Model) -> R) -> Resu
         return Ok(f(model));
     }
     Ok(f(&model.merged()?))
-}
-
-/// The state before the first update.
-fn first_state(
-    spec: &PretrainSpec<'_>,
-    data: &DataSet,
-    patch_weights: Option<&[u8]>,
-    start: Option<&Start>,
-) -> TrainState {
-    let mut settings = json!({
-        "model": spec.model_cfg,
-        "train": spec.train_cfg.identity(),
-        "mixture": {"weights": spec.mixture.weights, "tasks": spec.mixture.tasks, "options": spec.mixture.options},
-        "patch_weights": patch_weights.map(hash_bytes),
-    });
-    if let Some(parallel) = spec.parallel.identity() {
-        settings["parallel"] = parallel;
-    }
-    // Left out where there is none, so that runs from before these settings go on.
-    if let Some(reword) = spec.reword {
-        settings["reward"] = reword.identity();
-    }
-    if let Some(start) = start {
-        settings["init_model"] = start.identity().into();
-        if spec.init_optimizer {
-            settings["init_optimizer"] = true.into();
-        }
-    }
-    TrainState {
-        format_version: CHECKPOINT_VERSION,
-        step: 0,
-        cursor: Default::default(),
-        tokens: 0,
-        seconds: 0.0,
-        seed: spec.train_cfg.seed,
-        schedule: spec.train_cfg.schedule(),
-        world: spec.comm.size() as u32,
-        spikes: Default::default(),
-        best: None,
-        config_hash: hash_bytes(settings.to_string().as_bytes()),
-        data_hash: data.hash.clone(),
-        settings,
-        data: data.identity.clone(),
-    }
 }

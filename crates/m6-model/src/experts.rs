@@ -5,8 +5,9 @@
 use crate::config::{ExpertsConfig, ModelConfig, Room};
 use crate::params::{Linear, Lookup};
 use m6_nn::infer::{ExpertRows, expert_rows};
-use m6_nn::ops::{self, Act, ExpertWeights};
+use m6_nn::ops::{self, Act, ExpertPeers, ExpertWeights, Peered};
 use m6_nn::{Param, Result, Tensor, glue::view};
+use std::sync::Arc;
 
 /// How evenly the tokens of one layer went to its experts.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,8 @@ pub(crate) struct Experts {
     cfg: ExpertsConfig,
     router_ed: Param,
     weights: ExpertWeights,
+    /// The ranks that have the experts, where they are spread.
+    peers: Option<Peered>,
 }
 
 impl FeedForward {
@@ -87,7 +90,26 @@ impl FeedForward {
                 down_edf: params.get(&at("moe.down.weight"))?,
                 down_bias_ed: params.get(&at("moe.down.bias"))?,
             },
+            peers: None,
         })))
+    }
+
+    /// The weights of the experts; `None` of a dense layer.
+    pub fn expert_weights(&self) -> Option<&ExpertWeights> {
+        match self {
+            Self::Dense { .. } => None,
+            Self::Experts(experts) => Some(&experts.weights),
+        }
+    }
+
+    /// Lets the experts be with these ranks.
+    pub fn set_peers(&mut self, peers: &Arc<dyn ExpertPeers>) {
+        if let Self::Experts(experts) = self {
+            experts.peers = Some(Peered {
+                layer: experts.layer,
+                peers: Arc::clone(peers),
+            });
+        }
     }
 
     /// Whether the router has a loss in training.
@@ -143,7 +165,8 @@ impl Experts {
                 Some(ops::router_loss(&logits_ne, &routed, balance, z)?)
             }
         };
-        let y_nd = ops::experts(x_nd, &routed.gates_ns, &routed.routing, &self.weights)?;
+        let (gates, routing) = (&routed.gates_ns, &routed.routing);
+        let y_nd = ops::experts(x_nd, gates, routing, &self.weights, self.peers.as_ref())?;
         let load = ExpertLoad {
             layer: self.layer,
             load: routed.routing.load_e.clone(),

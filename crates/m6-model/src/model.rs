@@ -8,9 +8,9 @@ use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
 use crate::transformer::{Block, DropPath, Dropout, Embedding, Noise};
-use m6_nn::ops::{self, Act, BlockHooks};
+use m6_nn::ops::{self, Act, BlockHooks, ExpertPeers, ExpertWeights};
 use m6_nn::{Param, Params, Tensor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How a forward pass runs; the default is evaluation.
@@ -119,6 +119,20 @@ impl Model {
     /// Tells `hooks` from now on when a forward pass enters and leaves each block, and when a backward pass is done with it; no value changes.
     pub fn set_hooks(&mut self, hooks: Arc<dyn BlockHooks>) {
         self.hooks = Some(hooks);
+    }
+
+    /// The weights of every layer of experts, by the number of its block.
+    pub fn expert_layers(&self) -> BTreeMap<usize, ExpertWeights> {
+        let layers = self.blocks.iter().enumerate();
+        let layers = layers.filter_map(|(i, block)| Some((i, block.ffn.expert_weights()?.clone())));
+        layers.collect()
+    }
+
+    /// Lets the experts of every layer be with these ranks, which know them by the numbers of [`Model::expert_layers`].
+    pub fn set_expert_peers(&mut self, peers: &Arc<dyn ExpertPeers>) {
+        for block in &mut self.blocks {
+            block.ffn.set_peers(peers);
+        }
     }
 
     /// The block that a parameter of this name belongs to; `None` for tables, patch network, last norm and heads.

@@ -204,6 +204,11 @@ pub fn hidden_matrices(cfg: &ModelConfig) -> BTreeSet<String> {
     hidden.map(|spec| spec.name).collect()
 }
 
+/// Whether a parameter is the stacked matrices of a layer's experts, `[e, rows, columns]`, which ranks may share out by expert.
+pub fn is_expert_matrix(name: &str) -> bool {
+    name.ends_with(".moe.up.weight") || name.ends_with(".moe.down.weight")
+}
+
 /// Every parameter of the model that `cfg` describes, in the order of the forward pass; names are unique.
 pub fn specs(cfg: &ModelConfig) -> Vec<Spec> {
     let mut list = List { specs: Vec::new() };

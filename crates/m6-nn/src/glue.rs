@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::real::Real;
-use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, StorageRef, Tensor, Var};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
@@ -47,6 +47,19 @@ pub fn view<T: Real>(tensor: &Tensor) -> Result<View<'_, T>> {
         });
     }
     let range = contiguous(layout)?;
+    within::<T>(storage, range)
+}
+
+/// The first `n` numbers behind a variable of which a part is held, whatever its shape says; borrowed.
+///
+/// # Errors
+/// As [`view`].
+pub(crate) fn view_held<T: Real>(variable: &Var, n: usize) -> Result<View<'_, T>> {
+    let (storage, _) = variable.storage_and_layout();
+    within::<T>(storage, 0..n)
+}
+
+fn within<'a, T: Real>(storage: StorageRef<'a>, range: Range<usize>) -> Result<View<'a, T>> {
     if let Storage::Cpu(cpu) = &*storage
         && T::cpu_storage_as_slice(cpu)?.len() < range.end
     {

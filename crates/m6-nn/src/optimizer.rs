@@ -83,7 +83,7 @@ impl Slot {
         let ends = |unit| {
             part.start.is_multiple_of(unit) && (part.end == n || part.end.is_multiple_of(unit))
         };
-        part.is_empty() || *part == (0..n) || self.rule.unit().is_some_and(ends)
+        part.is_empty() || *part == (0..n) || self.rule.unit(&self.shape).is_some_and(ends)
     }
 }
 

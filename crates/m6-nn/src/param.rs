@@ -17,7 +17,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
@@ -65,6 +66,8 @@ struct Inner {
     grad: Mutex<Grad>,
     decay: bool,
     trainable: AtomicBool,
+    /// The first element that this process has, and the one behind the last: all, or its part ([`Param::hold`]).
+    held: [AtomicUsize; 2],
 }
 
 /// One named weight with its gradient; clones share both.
@@ -103,8 +106,10 @@ impl Param {
             buffer,
             filled: false,
         });
+        let held = [0, var.elem_count()].map(AtomicUsize::new);
         Ok(Self(Arc::new(Inner {
             name,
+            held,
             var,
             grad,
             decay,
@@ -125,6 +130,17 @@ impl Param {
     /// Number of elements.
     pub fn n_elements(&self) -> usize {
         self.0.var.elem_count()
+    }
+
+    /// The elements that this process has values and gradients of; all, unless told to [`Param::hold`] a part.
+    pub fn held(&self) -> Range<usize> {
+        let [start, end] = &self.0.held;
+        start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)
+    }
+
+    /// Number of the elements that this process has.
+    pub fn n_held(&self) -> usize {
+        self.held().len()
     }
 
     /// Whether weight decay applies.
@@ -172,7 +188,7 @@ impl Param {
     pub fn accumulate<T: Real>(&self, f: impl FnOnce(&mut [T], bool)) -> Result<()> {
         let mut grad = self.grad();
         let filled = grad.filled;
-        let n = self.n_elements();
+        let n = self.n_held();
         let Some(values) = T::of_buffer_mut(&mut grad.buffer) else {
             return Err(self.wrong_dtype::<T>());
         };
@@ -187,12 +203,12 @@ impl Param {
 
     /// Adds `values` to the gradient.
     pub fn add_grad<T: Real>(&self, values: &[T]) -> Result<()> {
-        if values.len() != self.n_elements() {
+        if values.len() != self.n_held() {
             return Err(Error::Shape {
                 op: "gradient",
                 what: self.name().into(),
                 got: vec![values.len()],
-                expected: format!("{} elements", self.n_elements()),
+                expected: format!("{} elements", self.n_held()),
             });
         }
         self.accumulate(|grad: &mut [T], filled| {
@@ -210,7 +226,7 @@ impl Param {
     /// A buffer of the parameter's size with arbitrary contents: its own gradient buffer while that is not in use.
     pub(crate) fn take_scratch<T: Real>(&self) -> Vec<T> {
         let mut grad = self.grad();
-        let n = self.n_elements();
+        let n = self.n_held();
         if !grad.filled
             && let Some(values) = T::of_buffer_mut(&mut grad.buffer)
             && values.len() == n
@@ -228,7 +244,7 @@ impl Param {
                 .for_each(|chunk| chunk.iter_mut().for_each(|v| *v *= scale));
         }
         let mut grad = self.grad();
-        if grad.filled || values.len() != self.n_elements() {
+        if grad.filled || values.len() != self.n_held() {
             drop(grad);
             return self.add_grad(&values);
         }

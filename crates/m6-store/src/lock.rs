@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -19,27 +19,32 @@ impl FolderLock {
     /// [`Error::Locked`] naming the process that holds it, [`Error::Io`] when `.lock` cannot be made or the
     /// file system cannot lock.
     pub fn acquire(dir: &Path) -> Result<Self> {
-        let path = dir.join(".lock");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|source| Error::io("open", &path, source))?;
+        let (path, file) = open(dir)?;
         match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: dir.to_owned(),
-                    holder: holder(&file),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path, source)),
+            Ok(()) => Self::held(&path, file),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked {
+                path: dir.to_owned(),
+                holder: holder(&file),
+            }),
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path, source)),
         }
+    }
+
+    /// Takes the lock of an existing folder as soon as it is free: for changes that take a moment.
+    ///
+    /// # Errors
+    /// As [`FolderLock::acquire`], without [`Error::Locked`].
+    pub fn wait(dir: &Path) -> Result<Self> {
+        let (path, file) = open(dir)?;
+        file.lock()
+            .map_err(|source| Error::io("lock", &path, source))?;
+        Self::held(&path, file)
+    }
+
+    fn held(path: &Path, file: File) -> Result<Self> {
         let mut lock = Self { file };
         let noted = lock.note(&std::process::id().to_string());
-        noted.map_err(|source| Error::write(&path, 0, source))?;
+        noted.map_err(|source| Error::write(path, 0, source))?;
         Ok(lock)
     }
 
@@ -55,6 +60,18 @@ impl Drop for FolderLock {
         // The lock itself ends with the file; the note is emptied so that it never names a stranger.
         let _ = self.note("");
     }
+}
+
+fn open(dir: &Path) -> Result<(PathBuf, File)> {
+    let path = dir.join(".lock");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|source| Error::io("open", &path, source))?;
+    Ok((path, file))
 }
 
 fn holder(file: &File) -> String {
@@ -84,6 +101,28 @@ mod tests {
         assert!(text.contains(&dir.path().display().to_string()), "{text}");
         drop(first);
         FolderLock::acquire(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn who_waits_comes_after_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = dir.path().join("count");
+        crate::atomic::write_file(&count, b"0").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        let _held = FolderLock::wait(dir.path()).unwrap();
+                        let text = std::fs::read_to_string(&count).unwrap();
+                        let next = text.parse::<u32>().unwrap() + 1;
+                        crate::atomic::write_file(&count, next.to_string().as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_to_string(&count).unwrap(), "100");
+        let missing = FolderLock::wait(&dir.path().join("none")).unwrap_err();
+        assert!(missing.to_string().contains(".lock"), "{missing}");
     }
 
     #[test]

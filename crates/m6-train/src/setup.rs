@@ -121,9 +121,11 @@ pub(crate) fn check_config(
         .validate()
         .into_iter()
         .map(|problem| format!("train.{problem}"));
+    let of_experts = parallel.problems_with_experts(model, n_ranks);
     let of_ranks = parallel
         .problems_with(train, n_ranks)
         .into_iter()
+        .chain(of_experts)
         .map(|problem| format!("parallel.{problem}"));
     let shares = model.n_distinct() < model.n_layers;
     let of_shared = (shares && parallel.zero == 3 && n_ranks > 1).then(|| {

@@ -105,7 +105,8 @@ impl Trainer {
     /// A parameter that cannot be spread.
     pub fn join(&mut self, comm: &Arc<dyn Communicator>, parallel: &ParallelConfig) -> Result<()> {
         let whole = self.optimizer.indivisible();
-        let team = Team::new(comm, parallel, &mut self.model, &whole)?;
+        let again = self.config.activation_checkpointing;
+        let team = Team::new(comm, parallel, &mut self.model, &whole, again)?;
         if let Some(team) = &team {
             team.confine(&mut self.optimizer)?;
         }

@@ -525,6 +525,22 @@ fn two_evaluations_are_compared_item_by_item() {
 }
 
 #[test]
+fn evaluations_at_the_same_time_lose_nothing_of_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("page.html");
+    let tasks = ["classify", "poem", "qa", "vqa"];
+    std::thread::scope(|scope| {
+        for task in tasks {
+            let page = page.to_str().expect("UTF-8");
+            scope.spawn(move || stdout_of(&eval(task, &["--n", "2", "--report", page])));
+        }
+    });
+    let kept = std::fs::read(folder.path().join("eval.json")).expect("the record");
+    let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+    assert_eq!(keys(&kept["tasks"]), tasks);
+}
+
+#[test]
 fn a_run_that_was_evaluated_says_so_in_its_card() {
     stdout_of(&eval("classify", &[]));
     let run_dir = fixture().root.join("run");

@@ -7,6 +7,7 @@
 //! [`GradSum`] brings gradients to their owners, [`Weights`] brings parameters back.
 
 mod buckets;
+mod experts;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod shards;
@@ -15,6 +16,7 @@ pub mod threads;
 mod weights;
 
 pub use buckets::{BUCKET, Bucket, Piece, buckets};
+pub use experts::{ExpertRanks, RowExchange, expert_part};
 pub use shards::Shards;
 pub use sums::GradSum;
 pub use weights::Weights;

@@ -54,6 +54,11 @@ impl Shards {
         Self::plan(&tensors, 1)
     }
 
+    /// The parts that others have planned: of each tensor one range a rank, which together cover it.
+    pub fn from_ranges(ranges: Vec<Vec<Range<usize>>>, n_ranks: usize) -> Self {
+        Self { ranges, n_ranks }
+    }
+
     /// Number of ranks.
     pub fn n_ranks(&self) -> usize {
         self.n_ranks
@@ -67,6 +72,24 @@ impl Shards {
     /// The elements of a tensor that each rank owns, by rank; some ranges may be empty.
     pub fn of(&self, tensor: usize) -> &[Range<usize>] {
         &self.ranges[tensor]
+    }
+
+    /// The Euclidean norm of all gradients together, from the squares of every rank ([`crate::dist::GradSum::squares`]), and the first parameter whose part of it
+    /// is not finite. The same number, to the bit, as [`crate::Params::grad_norm`] gives for the same gradients on one rank.
+    pub fn norm(&self, squares: &[Vec<Vec<f64>>]) -> (f64, Option<usize>) {
+        let mut total = 0.0;
+        let mut bad = None;
+        for i in 0..self.n_tensors() {
+            let mut owners: Vec<usize> = (0..squares.len()).collect();
+            owners.sort_by_key(|&rank| self.of(i)[rank].start);
+            let parts = owners.iter().flat_map(|&rank| &squares[rank][i]);
+            let sum: f64 = parts.sum();
+            if !sum.is_finite() {
+                bad = bad.or(Some(i));
+            }
+            total += sum;
+        }
+        (total.sqrt(), bad)
     }
 
     /// Elements that a rank owns of all tensors.

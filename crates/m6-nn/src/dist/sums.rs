@@ -201,7 +201,7 @@ impl GradSum {
         Ok(())
     }
 
-    /// Sums of squares of the chunks of the own part of each parameter, empty without gradient; [`GradSum::norm`] reads those of all ranks.
+    /// Sums of squares of the chunks of the own part of each parameter, empty without gradient; [`Shards::norm`] reads those of all ranks.
     pub fn squares(&self) -> Vec<Vec<f64>> {
         let mut all = vec![Vec::new(); self.params.len()];
         let collected: std::result::Result<(), std::convert::Infallible> = self.each(|i, part| {
@@ -210,24 +210,6 @@ impl GradSum {
         });
         collected.unwrap_or_else(|never| match never {});
         all
-    }
-
-    /// The Euclidean norm of all gradients together, from the [`GradSum::squares`] of every rank, and the first parameter whose part of it
-    /// is not finite. The same number, to the bit, as [`crate::Params::grad_norm`] gives for the same gradients on one rank.
-    pub fn norm(&self, squares: &[Vec<Vec<f64>>]) -> (f64, Option<usize>) {
-        let mut total = 0.0;
-        let mut bad = None;
-        for i in 0..self.params.len() {
-            let mut owners: Vec<usize> = (0..squares.len()).collect();
-            owners.sort_by_key(|&rank| self.shards.of(i)[rank].start);
-            let parts = owners.iter().flat_map(|&rank| &squares[rank][i]);
-            let sum: f64 = parts.sum();
-            if !sum.is_finite() {
-                bad = bad.or(Some(i));
-            }
-            total += sum;
-        }
-        (total.sqrt(), bad)
     }
 
     /// Gives every rank the whole of every sum, as the gradient of its parameter.
@@ -308,8 +290,9 @@ mod tests {
             let run = |comm: Arc<dyn Communicator>| {
                 let (params, rank) = (params(), comm.rank());
                 let groups = [vec![2, 3], vec![0, 1]];
+                let shards = plan(n_ranks);
                 let gather = Arc::clone(&comm);
-                let sum = GradSum::new(comm, params.clone(), &groups, plan(n_ranks), frees);
+                let sum = GradSum::new(comm, params.clone(), &groups, shards.clone(), frees);
                 for round in 0..n_micro.div_ceil(n_ranks) {
                     sum.begin();
                     let micro_batch = round * n_ranks + rank;
@@ -337,7 +320,7 @@ mod tests {
                 let all: Vec<_> = gather.all_gather(&text).unwrap();
                 let all: Vec<Vec<Vec<f64>>> = all.iter().map(|bytes| parse(bytes)).collect();
                 sum.share().unwrap();
-                let (norm, bad) = sum.norm(&all);
+                let (norm, bad) = shards.norm(&all);
                 assert_eq!(bad, None);
                 (params.iter().map(Param::grad_f32).collect(), norm)
             };

@@ -117,13 +117,13 @@ impl Weights {
         self.params[i].edit_values(|values| f(&mut values[range]))
     }
 
-    /// The own part of parameter `i` on each rank put together, on every rank.
+    /// The own part of parameter `i` on each rank put together, on every rank: all that these ranks hold of it.
     ///
     /// # Errors
     /// The transport failed.
     pub fn whole(&self, i: usize) -> Result<Vec<f32>> {
         let rank = self.comm.rank();
-        let mut out = vec![0.0; self.params[i].n_elements()];
+        let mut out = vec![0.0; self.params[i].n_held()];
         for bucket in buckets(&self.shards, &[i], BUCKET) {
             let mine = self.edit(i, |own| {
                 let base = self.shards.of(i)[rank].start;
@@ -196,7 +196,7 @@ impl Weights {
             .iter()
             .flat_map(|bucket| &bucket.pieces)
             .map(|piece| piece.tensor)
-            .map(|i| (i, vec![0.0; self.params[i].n_elements()]))
+            .map(|i| (i, vec![0.0; self.params[i].n_held()]))
             .collect();
         for (bucket, pending) in self.groups[group].iter().zip(coming) {
             self.spread(bucket, &pending.wait()?, |i, range, part| {

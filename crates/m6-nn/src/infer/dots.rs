@@ -96,18 +96,19 @@ pub(super) fn dots<const R: usize, const O: usize, const P: usize, const FETCH: 
     assert_eq!(R * O, P, "P is the number of products");
     let k = xs[0].len();
     assert!(xs.iter().chain(&ws).all(|v| v.len() == k), "lengths differ");
-    let mut totals = [0.0; P];
-    match (R, O) {
+    let mut totals = match (R, O) {
         #[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
         (4, 4) => {
             let (xs, ws) = (
                 std::array::from_fn(|r| xs[r]),
                 std::array::from_fn(|c| ws[c]),
             );
+            let mut totals = [0.0; P];
             totals.copy_from_slice(&sixteen::<FETCH>(xs, ws));
+            totals
         }
-        _ => totals = whole_lanes::<R, O, P, FETCH>(xs, ws),
-    }
+        _ => whole_lanes::<R, O, P, FETCH>(xs, ws),
+    };
     let whole = k / N_LANES * N_LANES;
     for r in 0..R {
         for c in 0..O {

@@ -166,7 +166,8 @@ mod tests {
             let x_nd = tensor(&x, &[N, D]);
             let logits = ops::linear(&x_nd, &param(&router, &[E, D]), None, Act::None).unwrap();
             let routed = ops::route(&logits, &options).unwrap();
-            let want = ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &stacked).unwrap();
+            let want =
+                ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &stacked, None).unwrap();
             let want: Vec<f32> = want.flatten_all().unwrap().to_vec1().unwrap();
             let wide = |x: &[f32]| x.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
             assert_close("rows", &wide(&all), &wide(&want), OP_F32);

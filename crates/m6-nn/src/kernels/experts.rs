@@ -36,12 +36,20 @@ impl<T> Stack<'_, T> {
     }
 }
 
+/// Where the rows of each expert begin, and the end: one number more than there are experts.
+pub type Offsets = [usize];
+
+/// Rows of the last expert end here.
+fn n_rows(offsets: &Offsets) -> usize {
+    offsets.last().copied().unwrap_or(0)
+}
+
 /// The rows of each expert of `values [r, width]`.
-fn by_expert<'a, T>(values: &'a mut [T], routing: &Routing, width: usize) -> Vec<&'a mut [T]> {
+fn by_expert<'a, T>(values: &'a mut [T], offsets: &Offsets, width: usize) -> Vec<&'a mut [T]> {
     let mut rest = values;
-    let mut parts = Vec::with_capacity(routing.n_experts());
-    for e in 0..routing.n_experts() {
-        let (part, behind) = rest.split_at_mut(routing.rows(e).len() * width);
+    let mut parts = Vec::with_capacity(offsets.len());
+    for ends in offsets.windows(2) {
+        let (part, behind) = rest.split_at_mut((ends[1] - ends[0]) * width);
         parts.push(part);
         rest = behind;
     }
@@ -49,9 +57,8 @@ fn by_expert<'a, T>(values: &'a mut [T], routing: &Routing, width: usize) -> Vec
 }
 
 /// The rows of one expert.
-fn rows_of<'a, T>(values: &'a [T], routing: &Routing, e: usize, width: usize) -> &'a [T] {
-    let rows = routing.rows(e);
-    &values[rows.start * width..rows.end * width]
+fn rows_of<'a, T>(values: &'a [T], offsets: &Offsets, e: usize, width: usize) -> &'a [T] {
+    &values[offsets[e] * width..offsets[e + 1] * width]
 }
 
 /// The rows of `x [n, d]` in the order of the experts, `[r, d]`.
@@ -65,16 +72,16 @@ pub fn gather<T: Real>(x_nd: &[T], routing: &Routing, d: usize) -> Vec<T> {
 }
 
 /// `x W^T + b` of every row with the weights of its expert: `[r, k]` to `[r, o]`.
-pub fn affine<T: Real>(x_rk: &[T], layer: Stack<'_, T>, routing: &Routing) -> Vec<T> {
+pub fn affine<T: Real>(x_rk: &[T], layer: Stack<'_, T>, offsets: &Offsets) -> Vec<T> {
     let (o, k) = (layer.o, layer.k);
-    let mut y_ro = uninit(routing.n_rows() * o);
-    let parts = by_expert(&mut y_ro, routing, o);
+    let mut y_ro = uninit(n_rows(offsets) * o);
+    let parts = by_expert(&mut y_ro, offsets, o);
     parts
         .into_par_iter()
         .enumerate()
         .with_max_len(1)
         .for_each(|(e, y)| {
-            let (x, m) = (rows_of(x_rk, routing, e, k), routing.rows(e).len());
+            let (x, m) = (rows_of(x_rk, offsets, e, k), offsets[e + 1] - offsets[e]);
             let w = Mat::new(layer.weight(e), o, k);
             matmul(y, false, Mat::new(x, m, k), w.t());
             y.par_chunks_mut(o * N_TASK_ROWS).for_each(|rows| {
@@ -171,40 +178,40 @@ pub fn weight_grad<T: Real>(
     filled: bool,
     dy_ro: &[T],
     x_rk: &[T],
-    routing: &Routing,
+    offsets: &Offsets,
     (o, k): (usize, usize),
 ) {
     let parts = dw_eok.par_chunks_mut((o * k).max(1));
     parts.enumerate().with_max_len(1).for_each(|(e, dw)| {
-        let m = routing.rows(e).len();
-        let dy = Mat::new(rows_of(dy_ro, routing, e, o), m, o);
-        let x = Mat::new(rows_of(x_rk, routing, e, k), m, k);
+        let m = offsets[e + 1] - offsets[e];
+        let dy = Mat::new(rows_of(dy_ro, offsets, e, o), m, o);
+        let x = Mat::new(rows_of(x_rk, offsets, e, k), m, k);
         matmul(dw, filled, dy.t(), x);
     });
 }
 
 /// Bias gradients of every expert, `[e, o]`.
-pub fn bias_grad<T: Real>(dy_ro: &[T], routing: &Routing, o: usize) -> Vec<T> {
-    let mut db_eo = uninit(routing.n_experts() * o);
+pub fn bias_grad<T: Real>(dy_ro: &[T], offsets: &Offsets, o: usize) -> Vec<T> {
+    let mut db_eo = uninit(offsets.len().saturating_sub(1) * o);
     let parts = db_eo.par_chunks_mut(o);
     parts.enumerate().with_max_len(1).for_each(|(e, db)| {
-        db.copy_from_slice(&column_sums(rows_of(dy_ro, routing, e, o), o));
+        db.copy_from_slice(&column_sums(rows_of(dy_ro, offsets, e, o), o));
     });
     db_eo
 }
 
 /// Gradient of what [`affine`] reads: `dy W` of every row with the weights of its expert, `[r, o]` to `[r, k]`.
-pub fn affine_grad<T: Real>(dy_ro: &[T], layer: Stack<'_, T>, routing: &Routing) -> Vec<T> {
+pub fn affine_grad<T: Real>(dy_ro: &[T], layer: Stack<'_, T>, offsets: &Offsets) -> Vec<T> {
     let (o, k) = (layer.o, layer.k);
-    let mut dx_rk = uninit(routing.n_rows() * k);
-    let parts = by_expert(&mut dx_rk, routing, k);
+    let mut dx_rk = uninit(n_rows(offsets) * k);
+    let parts = by_expert(&mut dx_rk, offsets, k);
     parts
         .into_par_iter()
         .enumerate()
         .with_max_len(1)
         .for_each(|(e, dx)| {
-            let m = routing.rows(e).len();
-            let dy = Mat::new(rows_of(dy_ro, routing, e, o), m, o);
+            let m = offsets[e + 1] - offsets[e];
+            let dy = Mat::new(rows_of(dy_ro, offsets, e, o), m, o);
             matmul(dx, false, dy, Mat::new(layer.weight(e), o, k));
         });
     dx_rk

@@ -1,16 +1,15 @@
 //! Feed-forward experts with stacked weights, gathered, computed and combined in one operator.
 
 use super::composed_experts as composed;
+use super::expert_rows::Hidden;
 use super::route::Routing;
 use super::tape::{Saved, anchor, wants_grad};
 use crate::by_dtype;
-use crate::error::Result;
-use crate::glue::{self, View, is_fused, view};
+use crate::error::{Error, Result};
+use crate::glue::{self, is_fused, view};
 use crate::kernels::experts as kernel;
-use crate::kernels::linear::{activate_in_place, gelu_grad_in_place};
-use crate::ops::Act;
 use crate::param::Param;
-use crate::real::Real;
+use crate::real::{Buffer, Real};
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use std::sync::Arc;
 
@@ -52,22 +51,59 @@ impl ExpertWeights {
     }
 }
 
+/// The ranks that have the experts of a layer among them: rows go to whoever has their expert, and results come back.
+pub trait ExpertPeers: Send + Sync {
+    /// The results of rows `[r, d]` that are sorted by expert, of which the rows of expert `e` are those from `offsets[e]` on, in their order.
+    /// With `save`, a backward pass follows.
+    ///
+    /// # Errors
+    /// The exchange failed, or weights that do not fit.
+    fn forward(
+        &self,
+        layer: usize,
+        x_rd: Vec<f32>,
+        offsets: &[usize],
+        save: bool,
+    ) -> Result<Vec<f32>>;
+
+    /// The gradients of the rows that [`ExpertPeers::forward`] last took of this layer, from those of their results. Weight gradients are added
+    /// where the weights are.
+    ///
+    /// # Errors
+    /// As [`ExpertPeers::forward`].
+    fn backward(&self, layer: usize, dy_rd: Vec<f32>) -> Result<Vec<f32>>;
+}
+
+/// The peers that a layer of experts has, and its number among the layers.
+#[derive(Clone)]
+pub struct Peered {
+    /// The number that the peers know the layer by.
+    pub layer: usize,
+    /// The peers.
+    pub peers: Arc<dyn ExpertPeers>,
+}
+
 /// `sum_s gate_s E_s(x)` over the choices of each token that reach an expert (paper section 2.5), where
-/// `E(x) = W2 gelu(W1 x + b1) + b2`: `x [n, d]`, `gates [n, s]` give `[n, d]`, zero for a token that reaches none.
+/// `E(x) = W2 gelu(W1 x + b1) + b2`: `x [n, d]`, `gates [n, s]` give `[n, d]`, zero for a token that reaches none. With `peers`, experts are
+/// with several ranks, and each of them calls this for rows of its own, unless it has them all at the time; in `f32` on the CPU.
 ///
 /// # Errors
-/// Shapes that do not fit each other or `routing`.
+/// Shapes that do not fit each other or `routing`; an exchange that failed.
 pub fn experts(
     x_nd: &Tensor,
     gates_ns: &Tensor,
     routing: &Arc<Routing>,
     weights: &ExpertWeights,
+    peers: Option<&Peered>,
 ) -> Result<Tensor> {
     weights.sizes(x_nd, routing)?;
     let shape = [routing.n_tokens, routing.n_choices];
     glue::expect_shape("experts", "gates", gates_ns, &shape)?;
     glue::expect_dtype("gates", gates_ns, x_nd)?;
-    if !is_fused(x_nd) {
+    // Whoever has all of the experts asks nobody.
+    let is_whole = |param: &&Param| param.n_held() == param.n_elements();
+    let peers = peers.filter(|_| !weights.matrices().iter().all(is_whole));
+    if !is_fused(x_nd) && peers.is_none() {
         return composed::experts(x_nd, gates_ns, routing, weights);
     }
     let (x, gates) = (x_nd.contiguous()?, gates_ns.contiguous()?);
@@ -75,6 +111,7 @@ pub fn experts(
         let op = Experts::<T> {
             routing: routing.clone(),
             weights: weights.clone(),
+            peers: peers.cloned(),
             save: wants_grad(&x, &weights.list()) || gates.track_op(),
             saved: Saved::empty(),
         };
@@ -82,75 +119,57 @@ pub fn experts(
     })
 }
 
-/// What the backward pass needs: before and after the activation, `[r, f]`, and the results, `[r, d]`.
-struct Hidden<T> {
-    u_rf: Vec<T>,
-    a_rf: Vec<T>,
+/// What the backward pass needs: the results, `[r, d]`, and what they were made of, where that is here.
+struct Kept<T> {
     y_rd: Vec<T>,
+    hidden: Option<Hidden<T>>,
 }
 
 struct Experts<T> {
     routing: Arc<Routing>,
     weights: ExpertWeights,
+    peers: Option<Peered>,
     save: bool,
-    saved: Saved<Hidden<T>>,
+    saved: Saved<Kept<T>>,
 }
 
-/// The four weights as slices.
-struct Views<'a, T>([View<'a, T>; 4], (usize, usize, usize));
-
-impl<T: Real> Views<'_, T> {
-    fn up(&self) -> kernel::Stack<'_, T> {
-        let (_, d, f) = self.1;
-        kernel::Stack {
-            w_eok: &self.0[0],
-            b_eo: &self.0[1],
-            o: f,
-            k: d,
-        }
-    }
-
-    fn down(&self) -> kernel::Stack<'_, T> {
-        let (_, d, f) = self.1;
-        kernel::Stack {
-            w_eok: &self.0[2],
-            b_eo: &self.0[3],
-            o: d,
-            k: f,
-        }
-    }
+/// Sends rows through `f`, which takes single precision alone.
+fn single<T: Real>(rows: Vec<T>, f: impl FnOnce(Vec<f32>) -> Result<Vec<f32>>) -> Result<Vec<T>> {
+    let refused = || Error::DType {
+        what: "rows of experts that are with other ranks".into(),
+        got: T::DTYPE,
+        expected: candle_core::DType::F32,
+    };
+    let Buffer::F32(rows) = T::into_buffer(rows) else {
+        return Err(refused());
+    };
+    let mut out = Buffer::F32(f(rows)?);
+    T::of_buffer_mut(&mut out)
+        .map(std::mem::take)
+        .ok_or_else(refused)
 }
 
 impl<T: Real> Experts<T> {
-    fn views(&self) -> Result<Views<'_, T>> {
-        let w = &self.weights;
-        let sizes = w.up_efd.var().dims3()?;
-        Ok(Views(
-            [
-                view(w.up_efd.var())?,
-                view(w.up_bias_ef.var())?,
-                view(w.down_edf.var())?,
-                view(w.down_bias_ed.var())?,
-            ],
-            (sizes.0, sizes.2, sizes.1),
-        ))
-    }
-
     fn forward(&self, x_nd: &[T], gates_ns: &[T]) -> Result<(Vec<T>, usize)> {
-        let weights = self.views()?;
-        let (_, d, _) = weights.1;
-        let x_rd = kernel::gather(x_nd, &self.routing, d);
-        let mut u_rf = kernel::affine(&x_rd, weights.up(), &self.routing);
-        drop(x_rd);
-        if !self.save {
-            activate_in_place(Act::Gelu, &mut u_rf);
-            let y_rd = kernel::affine(&u_rf, weights.down(), &self.routing);
-            return Ok((kernel::combine(&y_rd, gates_ns, &self.routing, d), d));
+        let (routing, d) = (&self.routing, self.weights.held()?.d);
+        let x_rd = kernel::gather(x_nd, routing, d);
+        let (y_rd, hidden) = match &self.peers {
+            None => {
+                let kept = self
+                    .weights
+                    .rows_forward(&x_rd, &routing.offsets, self.save)?;
+                drop(x_rd);
+                kept
+            }
+            Some(Peered { layer, peers }) => {
+                let through = |x_rd| peers.forward(*layer, x_rd, &routing.offsets, self.save);
+                (single(x_rd, through)?, None)
+            }
+        };
+        let out_nd = kernel::combine(&y_rd, gates_ns, routing, d);
+        if self.save {
+            self.saved.put(Kept { y_rd, hidden });
         }
-        let a_rf = kernel::gelu(&u_rf);
-        let y_rd = kernel::affine(&a_rf, weights.down(), &self.routing);
-        let out_nd = kernel::combine(&y_rd, gates_ns, &self.routing, d);
-        self.saved.put(Hidden { u_rf, a_rf, y_rd });
         Ok((out_nd, d))
     }
 
@@ -161,40 +180,31 @@ impl<T: Real> Experts<T> {
         gates: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let routing = &self.routing;
-        let weights = self.views()?;
-        let (_, d, f) = weights.1;
+        let (routing, d) = (&self.routing, self.weights.held()?.d);
         let grad = grad.contiguous()?;
-        let Hidden {
-            mut u_rf,
-            a_rf,
+        let Kept {
             y_rd: mut dy_rd,
+            hidden,
         } = self.saved.take("experts")?;
         let dgates_ns = {
             let (gates, grad) = (view::<T>(gates)?, view::<T>(&grad)?);
             kernel::combine_grad(&mut dy_rd, &gates, &grad, routing, d)
         };
-        self.grads(
-            (&self.weights.down_edf, &self.weights.down_bias_ed),
-            &dy_rd,
-            &a_rf,
-            (d, f),
-        )?;
-        let da_rf = kernel::affine_grad(&dy_rd, weights.down(), routing);
-        drop((a_rf, dy_rd));
-        gelu_grad_in_place(&mut u_rf, &da_rf);
-        drop(da_rf);
-        let x_rd = kernel::gather(&view::<T>(x)?, routing, d);
-        self.grads(
-            (&self.weights.up_efd, &self.weights.up_bias_ef),
-            &u_rf,
-            &x_rd,
-            (f, d),
-        )?;
-        let dx = match x.track_op() {
-            false => None,
-            true => {
-                let dx_rd = kernel::affine_grad(&u_rf, weights.up(), routing);
+        let dx_rd = match (&self.peers, hidden) {
+            (Some(Peered { layer, peers }), _) => {
+                Some(single(dy_rd, |dy_rd| peers.backward(*layer, dy_rd))?)
+            }
+            (None, Some(hidden)) => {
+                let x_rd = || Ok(kernel::gather(&view::<T>(x)?, routing, d));
+                let wants_dx = x.track_op();
+                self.weights
+                    .rows_backward(hidden, dy_rd, x_rd, &routing.offsets, wants_dx)?
+            }
+            (None, None) => None,
+        };
+        let dx = match dx_rd.filter(|_| x.track_op()) {
+            None => None,
+            Some(dx_rd) => {
                 let dx_nd = kernel::gather_grad(&dx_rd, routing, d);
                 Some(glue::tensor(dx_nd, x.shape())?)
             }
@@ -204,25 +214,6 @@ impl<T: Real> Experts<T> {
             true => Some(glue::tensor(dgates_ns, gates.shape())?),
         };
         Ok((dx, dgates))
-    }
-
-    /// Gradients of one layer, where it learns.
-    fn grads(
-        &self,
-        (weight, bias): (&Param, &Param),
-        dy_ro: &[T],
-        x_rk: &[T],
-        (o, k): (usize, usize),
-    ) -> Result<()> {
-        if weight.is_trainable() {
-            weight.accumulate(|dw: &mut [T], filled| {
-                kernel::weight_grad(dw, filled, dy_ro, x_rk, &self.routing, (o, k));
-            })?;
-        }
-        if bias.is_trainable() {
-            bias.add_grad(&kernel::bias_grad(dy_ro, &self.routing, o))?;
-        }
-        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ impl Optimizer {
             let n = slot.n_elements();
             if part.end > n || !slot.may_hold(part) {
                 let rule = slot.rule;
-                let limit = match rule.unit() {
+                let limit = match rule.unit(&slot.shape) {
                     None => format!(", which {rule} updates whole"),
                     Some(1) => String::new(),
                     Some(unit) => format!(", which {rule} updates in blocks of {unit}"),

@@ -71,17 +71,19 @@ impl Rule {
         }
     }
 
-    /// Whether ranks can share out a parameter in parts.
+    /// Whether ranks can share out any parameter in parts.
     pub fn divides(self) -> bool {
-        self.unit().is_some()
+        matches!(self, Self::AdamW | Self::AdamW8)
     }
 
-    /// Where a part of a parameter may begin and end; `None` for a rule that needs all of it.
-    pub(super) fn unit(self) -> Option<usize> {
-        match self {
-            Self::AdamW => Some(1),
-            Self::AdamW8 => Some(BLOCK),
-            Self::Muon | Self::Adafactor => None,
+    /// Where a part of a parameter of this shape may begin and end; `None` for a rule that needs all of it. Of stacked experts each is a matrix
+    /// of its own.
+    pub(super) fn unit(self, shape: &[usize]) -> Option<usize> {
+        match (self, shape) {
+            (Self::AdamW, _) => Some(1),
+            (Self::AdamW8, _) => Some(BLOCK),
+            (Self::Muon | Self::Adafactor, [_, rows, cols]) => Some((rows * cols).max(1)),
+            (Self::Muon | Self::Adafactor, _) => None,
         }
     }
 
@@ -99,7 +101,8 @@ impl Rule {
             }
             Self::Adafactor => {
                 let (stacked, rows, cols) = folded(shape);
-                let means = |each| Kind::new(Number::Own, Extent::Whole(vec![stacked, each]));
+                let each = (rows * cols).max(1);
+                let means = |of| Kind::new(Number::Own, Extent::Means([stacked, of], each));
                 vec![means(rows), means(cols)]
             }
         }
@@ -128,8 +131,8 @@ enum Number {
 enum Extent {
     Elements(Vec<usize>),
     Blocks(usize),
-    /// Entries that belong to no part of the elements.
-    Whole(Vec<usize>),
+    /// So many entries for each of the stacked matrices, which have so many elements.
+    Means([usize; 2], usize),
 }
 
 /// One moment of a parameter: what its tensor looks like.
@@ -147,7 +150,8 @@ impl Kind {
     /// Shape of the tensor for all of a parameter.
     pub(super) fn shape(&self) -> Vec<usize> {
         match &self.extent {
-            Extent::Elements(shape) | Extent::Whole(shape) => shape.clone(),
+            Extent::Elements(shape) => shape.clone(),
+            Extent::Means(shape, _) => shape.to_vec(),
             Extent::Blocks(n) => vec![*n],
         }
     }
@@ -157,8 +161,7 @@ impl Kind {
         match &self.extent {
             Extent::Elements(_) => part.clone(),
             Extent::Blocks(_) => part.start / BLOCK..part.end.div_ceil(BLOCK),
-            Extent::Whole(_) if part.is_empty() => 0..0,
-            Extent::Whole(shape) => 0..shape.iter().product(),
+            Extent::Means([_, of], each) => part.start / each * of..part.end / each * of,
         }
     }
 

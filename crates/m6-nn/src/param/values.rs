@@ -2,9 +2,11 @@
 
 use super::Param;
 use crate::error::{Error, Result};
-use crate::glue;
+use crate::glue::{self, View};
 use crate::real::{Buffer, Real};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 impl Param {
@@ -13,7 +15,67 @@ impl Param {
     /// # Errors
     /// A parameter that is not `f32`, not on the CPU, or released.
     pub fn with_values<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-        Ok(f(&glue::view::<f32>(self.var())?))
+        Ok(f(&self.view::<f32>()?))
+    }
+
+    /// What this process has of the values, row-major; borrowed.
+    ///
+    /// # Errors
+    /// Another number type, values that are not on the CPU, or released.
+    pub(crate) fn view<T: Real>(&self) -> Result<View<'_, T>> {
+        match self.n_held() == self.n_elements() {
+            true => glue::view(self.var()),
+            // The shape of the variable tells of more than there is.
+            false => glue::view_held(self.var(), self.n_held()),
+        }
+    }
+
+    /// Keeps the values of this part alone, as its own row-major numbers, and forgets the gradient; the shape stays that of the whole. With
+    /// [`Param::hold_all`], the way back. Whoever computes with the parameter has to know of it: operators that do not, refuse it.
+    ///
+    /// # Errors
+    /// A part outside of what is held, or a parameter that is not `f32` or not on the CPU.
+    pub fn hold(&self, part: Range<usize>) -> Result<()> {
+        let held = self.held();
+        if part.start < held.start || part.end > held.end || part.is_empty() {
+            return Err(Error::Value {
+                op: "parameter",
+                what: format!("{part:?} of {held:?} of {}", self.name()),
+            });
+        }
+        let kept = part.start - held.start..part.end - held.start;
+        self.edit(|values| *values = values[kept].to_vec())?;
+        self.set_held(part);
+        Ok(())
+    }
+
+    /// Gives a parameter of which a part was held all of its values, row-major.
+    ///
+    /// # Errors
+    /// As [`Param::restore`].
+    pub fn hold_all(&self, new: Vec<f32>) -> Result<()> {
+        if new.len() != self.n_elements() {
+            return Err(self.wrong_length("hold", new.len(), self.n_elements()));
+        }
+        self.edit(|values| *values = new)?;
+        self.set_held(0..self.n_elements());
+        Ok(())
+    }
+
+    fn set_held(&self, part: Range<usize>) {
+        let [start, end] = &self.0.held;
+        start.store(part.start, Ordering::Relaxed);
+        end.store(part.end, Ordering::Relaxed);
+        drop(self.take_grad());
+    }
+
+    fn wrong_length(&self, op: &'static str, got: usize, expected: usize) -> Error {
+        Error::Shape {
+            op,
+            what: self.name().into(),
+            got: vec![got],
+            expected: format!("{expected} elements"),
+        }
     }
 
     /// Lets `f` change the values in place, row-major.
@@ -23,7 +85,7 @@ impl Param {
     pub fn edit_values<R: Send>(&self, f: impl FnOnce(&mut [f32]) -> R + Send) -> Result<R> {
         self.edit(|values| {
             let n = values.len();
-            (n == self.n_elements())
+            (n == self.n_held())
                 .then(|| f(values))
                 .ok_or_else(|| self.released())
         })?
@@ -40,15 +102,10 @@ impl Param {
     /// Gives a released parameter its values, or one that has some others, row-major.
     ///
     /// # Errors
-    /// Values of another number than the parameter has; as [`Param::release`].
+    /// Values of another number than are held; as [`Param::release`].
     pub fn restore(&self, new: Vec<f32>) -> Result<()> {
-        if new.len() != self.n_elements() {
-            return Err(Error::Shape {
-                op: "restore",
-                what: self.name().into(),
-                got: vec![new.len()],
-                expected: format!("{} elements", self.n_elements()),
-            });
+        if new.len() != self.n_held() {
+            return Err(self.wrong_length("restore", new.len(), self.n_held()));
         }
         self.edit(|values| *values = new)
     }

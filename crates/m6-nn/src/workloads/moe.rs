@@ -78,7 +78,7 @@ pub fn moe(weights: &Weights, layer: &MoeLayer, n_iterations: usize) -> Result<(
         let x = param("x").tensor();
         let logits = linear(&x, &param("wg"), None, Act::None)?;
         let routed = route(&logits, &options)?;
-        let y = experts(&x, &routed.gates_ns, &routed.routing, &stacked)?;
+        let y = experts(&x, &routed.gates_ns, &routed.routing, &stacked, None)?;
         let loss = y.sqr()?.mean_all()?;
         backward(&loss, &params)?;
         dropped = routed.routing.n_dropped() as f64 / (n * top_k).max(1) as f64;

@@ -28,7 +28,7 @@ fn fused(q: &Params, options: &RouteOptions) -> Result<Tensor> {
     let read = ops::jitter(&x_nd, 0.1, 5)?;
     let logits = ops::linear(&read, p(q, "router"), None, Act::None)?;
     let routed = ops::route(&logits, options)?;
-    let y_nd = ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &weights(q))?;
+    let y_nd = ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &weights(q), None)?;
     let loss = ops::router_loss(&logits, &routed, LOSSES.0, LOSSES.1)?;
     let packed = ops::pack(&y_nd, &loss)?;
     // There and back, so that both directions are under test.

@@ -37,7 +37,7 @@ fn layer(q: &Params, options: &RouteOptions) -> Result<(Tensor, Routed, Tensor)>
     let x_nd = p(q, "x").tensor();
     let logits = ops::linear(&x_nd, p(q, "router"), None, Act::None)?;
     let routed = ops::route(&logits, options)?;
-    let y_nd = ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &weights(q))?;
+    let y_nd = ops::experts(&x_nd, &routed.gates_ns, &routed.routing, &weights(q), None)?;
     Ok((logits, routed, y_nd))
 }
 
@@ -278,10 +278,16 @@ fn operands_that_do_not_fit_are_refused_with_their_names() {
     );
     let routed = ops::route(&logits, &options).unwrap();
     let narrow = Tensor::zeros((5, 3), m6_nn::DType::F64, &Device::Cpu).unwrap();
-    let refused = ops::experts(&narrow, &routed.gates_ns, &routed.routing, &weights(&q));
+    let refused = ops::experts(
+        &narrow,
+        &routed.gates_ns,
+        &routed.routing,
+        &weights(&q),
+        None,
+    );
     assert!(refused.unwrap_err().to_string().contains("up"));
     let few = Tensor::zeros((4, 4), m6_nn::DType::F64, &Device::Cpu).unwrap();
-    assert!(ops::experts(&few, &routed.gates_ns, &routed.routing, &weights(&q)).is_err());
+    assert!(ops::experts(&few, &routed.gates_ns, &routed.routing, &weights(&q), None).is_err());
     assert!(ops::jitter(&few, 1.0, 0).is_err());
 }
 

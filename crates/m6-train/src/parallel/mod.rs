@@ -6,6 +6,7 @@
 mod agree;
 mod conductor;
 pub(crate) mod heartbeat;
+mod mesh;
 mod shares;
 pub(crate) mod start;
 mod team;
@@ -17,6 +18,8 @@ pub use shares::{RankShare, rank_shares};
 pub(crate) use team::Team;
 
 use crate::config::TrainConfig;
+use m6_model::ModelConfig;
+use m6_nn::glue::CHUNK;
 use serde::{Deserialize, Serialize};
 
 /// What the gradient of an update is clipped by.
@@ -37,7 +40,8 @@ pub enum ClipBy {
 pub struct ParallelConfig {
     /// Ranks that share the micro-batches of a global batch, at most `train.accum`; 0 takes all that were started. Ours: 0.
     pub data: usize,
-    /// Ranks that share the experts of a layer; only 1 so far.
+    /// Neighbouring ranks that share the experts of a layer, each having its part of them; divides the ranks and the experts. Above 1 the moments
+    /// are spread as with `zero = 1` at least. Ours: 1.
     pub expert: usize,
     /// Ranks that share each matrix; only 1 so far.
     pub tensor: usize,
@@ -46,6 +50,8 @@ pub struct ParallelConfig {
     /// Sum the gradients micro-batch by micro-batch, so that any number of ranks gives the same bytes; one exchange a micro-batch instead of
     /// one an update. Ours: off.
     pub exact: bool,
+    /// Send rows to experts and back as bfloat16 (the paper has half precision, section 2.5); what is learned depends on it. Ours: off.
+    pub half_rows: bool,
     /// What gradients are clipped by, to `train.grad_clip`: `global` or `local`. Ours: global.
     pub clip: ClipBy,
 }
@@ -58,6 +64,7 @@ impl Default for ParallelConfig {
             tensor: 1,
             zero: 0,
             exact: false,
+            half_rows: false,
             clip: ClipBy::Global,
         }
     }
@@ -67,12 +74,14 @@ impl ParallelConfig {
     /// Every problem of the settings by themselves, one line each.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (key, n) in [("expert", self.expert), ("tensor", self.tensor)] {
-            if n != 1 {
-                problems.push(format!(
-                    "{key} = {n}: expected 1; {key} parallelism is not built yet, use data and zero"
-                ));
-            }
+        if self.tensor != 1 {
+            problems.push(format!(
+                "tensor = {}: expected 1; tensor parallelism is not built yet, use data, expert and zero",
+                self.tensor
+            ));
+        }
+        if self.expert == 0 {
+            problems.push("expert = 0: expected 1 or more".into());
         }
         if self.zero > 3 {
             problems.push(format!("zero = {}: expected 0, 1, 2 or 3", self.zero));
@@ -113,15 +122,67 @@ impl ParallelConfig {
                     .into(),
             );
         }
+        if self.expert > 1 && train.ema > 0.0 {
+            problems.push(format!(
+                "expert = {}: expected train.ema = 0, since the average is kept whole",
+                self.expert
+            ));
+        }
+        if self.expert > 1 && !n_ranks.is_multiple_of(self.expert) {
+            problems.push(format!(
+                "expert = {}: expected a divisor of the {n_ranks} ranks that were started",
+                self.expert
+            ));
+        }
         problems
+    }
+
+    /// Every problem of spreading the experts of `model` over `n_ranks` processes, one line each.
+    pub fn problems_with_experts(&self, model: &ModelConfig, n_ranks: usize) -> Vec<String> {
+        let (n, e) = (self.expert, model.experts.n_experts);
+        if n <= 1 {
+            return Vec::new();
+        }
+        if !e.is_multiple_of(n) || e == 1 {
+            return vec![format!(
+                "expert = {n}: expected a divisor of model.experts.n_experts ({e}) which is more than 1"
+            )];
+        }
+        let mut problems = Vec::new();
+        if self.exact && n != n_ranks {
+            problems.push(format!(
+                "exact: expected expert = {n_ranks}, all ranks, or 1: groups of {n} sum the gradients of experts among themselves first"
+            ));
+        }
+        let part = e / n * model.d_model * model.d_ff;
+        if self.exact && !part.is_multiple_of(CHUNK) {
+            problems.push(format!(
+                "exact: a rank has {part} numbers of a matrix of experts, expected a multiple of {CHUNK}, by which norms are summed"
+            ));
+        }
+        problems
+    }
+
+    /// What is really spread over `n_ranks`: spreading state over one rank is keeping it, and parts of experts have their moments with them.
+    pub(crate) fn zero_with(&self, n_ranks: usize) -> u8 {
+        match (n_ranks, self.expert) {
+            (1, _) => 0,
+            (_, 1) => self.zero,
+            _ => self.zero.max(1),
+        }
     }
 
     /// What of this decides what is learned; `None` for what any number of ranks learns within rounding.
     pub(crate) fn identity(&self) -> Option<serde_json::Value> {
-        match (self.exact, self.clip) {
-            (false, ClipBy::Global) => None,
-            (exact, clip) => Some(serde_json::json!({"exact": exact, "clip": clip})),
+        let half = self.expert > 1 && self.half_rows;
+        let mut told = match (self.exact, self.clip) {
+            (false, ClipBy::Global) if !half => return None,
+            (exact, clip) => serde_json::json!({"exact": exact, "clip": clip}),
+        };
+        if half {
+            told["half_rows"] = true.into();
         }
+        Some(told)
     }
 }
 
@@ -150,13 +211,47 @@ mod tests {
         check(|c| c.data = 2, 2, &[]);
         check(|c| c.data = 4, 1, &["mpirun -n 4"]);
         check(|_| (), 5, &["train.accum to 5"]);
-        check(|c| c.expert = 2, 1, &["expert = 2"]);
+        check(|c| c.expert = 0, 1, &["expert = 0"]);
+        check(
+            |c| c.expert = 3,
+            4,
+            &["train.ema", "divisor of the 4 ranks"],
+        );
         check(|c| c.tensor = 0, 1, &["tensor = 0"]);
         check(|c| c.zero = 4, 1, &["zero = 4"]);
         check(|c| c.zero = 3, 2, &["train.ema"]);
         check(|c| c.zero = 3, 1, &[]);
         let local = |c: &mut ParallelConfig| (c.clip, c.zero) = (ClipBy::Local, 2);
         check(local, 1, &["clip = \"local\""]);
+    }
+
+    #[test]
+    fn experts_are_spread_where_they_can_be() {
+        let check = |experts: usize, set: fn(&mut ParallelConfig), expected: &[&str]| {
+            let mut model = ModelConfig {
+                d_model: 64,
+                d_ff: 256,
+                ..ModelConfig::default()
+            };
+            model.experts.n_experts = experts;
+            let mut config = ParallelConfig {
+                expert: 4,
+                ..ParallelConfig::default()
+            };
+            set(&mut config);
+            let problems = config.problems_with_experts(&model, 4);
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, expected) in problems.iter().zip(expected) {
+                assert!(problem.contains(expected), "{problem}, not: {expected}");
+            }
+        };
+        check(16, |_| (), &[]);
+        check(16, |c| c.exact = true, &[]);
+        check(6, |_| (), &["n_experts (6)"]);
+        check(1, |_| (), &["n_experts (1)"]);
+        check(8, |c| c.exact = true, &["a multiple of 65536"]);
+        let two = |c: &mut ParallelConfig| (c.expert, c.exact) = (2, true);
+        check(16, two, &["expected expert = 4"]);
     }
 
     #[test]
@@ -168,6 +263,10 @@ mod tests {
         };
         assert_eq!(config.identity(), None);
         config.exact = true;
+        assert!(config.identity().is_some());
+        (config.exact, config.half_rows) = (false, true);
+        assert_eq!(config.identity(), None, "nothing travels");
+        config.expert = 2;
         assert!(config.identity().is_some());
     }
 }

@@ -1,10 +1,10 @@
 //! What every rank of a run would keep, found without making any of it.
 
 use super::ParallelConfig;
+use super::mesh::{Mesh, Place, Tensor, place_of};
 use crate::config::TrainConfig;
 use m6_model::spec::{hidden_matrices, specs};
 use m6_model::{Model, ModelConfig};
-use m6_nn::dist::Shards;
 use m6_nn::optimizer::Rule;
 use serde::Serialize;
 
@@ -43,14 +43,30 @@ pub fn rank_shares(
         .iter()
         .map(|spec| train.optimizer.rule(&spec.name, &hidden))
         .collect();
-    let sizes: Vec<(usize, bool)> = learning
+    let tensors: Vec<Tensor> = learning
         .iter()
         .zip(&rules)
-        .map(|(spec, rule)| (spec.n_elements() as usize, !rule.divides()))
+        .map(|(spec, rule)| Tensor {
+            n_elements: spec.n_elements() as usize,
+            whole: !rule.divides(),
+            place: match parallel.expert > 1 {
+                true => place_of(&spec.name),
+                false => Place::Shared,
+            },
+        })
         .collect();
-    let shards = Shards::plan(&sizes, n_ranks);
-    let zero = if n_ranks == 1 { 0 } else { parallel.zero };
-    let total: u64 = learning.iter().map(|spec| spec.n_elements()).sum();
+    let mesh = Mesh {
+        n_ranks,
+        expert: parallel.expert.max(1),
+    };
+    let shards = mesh.deal(&tensors).owned;
+    let zero = parallel.zero_with(n_ranks);
+    // What a rank has of the parameters: of experts its part.
+    let held = tensors.iter().map(|tensor| match tensor.place {
+        Place::Spread => tensor.n_elements / mesh.expert,
+        Place::Shared | Place::Beside => tensor.n_elements,
+    });
+    let total = held.sum::<usize>() as u64;
     let mut by_block = vec![0_u64; model.n_layers + 1];
     for spec in &learning {
         by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
@@ -92,6 +108,7 @@ pub fn rank_shares(
 mod tests {
     use super::*;
     use crate::OptimizerKind;
+    use m6_model::spec::is_expert_matrix;
 
     fn shares(n: usize, zero: u8, optimizer: OptimizerKind) -> Vec<RankShare> {
         let train = TrainConfig {
@@ -130,6 +147,33 @@ mod tests {
             spread.iter().map(|s| s.weights - frozen).sum::<u64>(),
             4 * one.updated
         );
+    }
+
+    #[test]
+    fn experts_that_are_spread_are_kept_once() {
+        let mut model = ModelConfig::default();
+        model.experts.n_experts = 8;
+        let of = |expert, zero, n| {
+            let parallel = ParallelConfig {
+                expert,
+                zero,
+                ..ParallelConfig::default()
+            };
+            rank_shares(&model, &TrainConfig::default(), &parallel, n)
+        };
+        let all = specs(&model);
+        let experts = all.iter().filter(|spec| is_expert_matrix(&spec.name));
+        let experts: u64 = experts.map(|spec| spec.n_elements()).sum();
+        assert!(experts > 0);
+        let (one, spread) = (of(1, 1, 4), of(4, 1, 4));
+        assert_eq!(one[0].weights - spread[0].weights, 3 * experts);
+        let sum =
+            |shares: &[RankShare], of: fn(&RankShare) -> u64| shares.iter().map(of).sum::<u64>();
+        for (expert, zero) in [(2, 1), (2, 3), (4, 0), (4, 2)] {
+            let spread = of(expert, zero, 4);
+            assert_eq!(sum(&spread, |s| s.updated), sum(&one, |s| s.updated));
+            assert_eq!(sum(&spread, |s| s.moments), sum(&one, |s| s.moments));
+        }
     }
 
     #[test]

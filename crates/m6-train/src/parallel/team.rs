@@ -1,14 +1,27 @@
 //! A rank among others: what it owns, and how it gets at the rest.
 
 use super::conductor::Conductor;
+use super::mesh::{Mesh, Place, Tensor, place_of};
 use super::{ClipBy, ParallelConfig, exchange};
 use crate::error::Result;
 use m6_model::Model;
 use m6_nn::Param;
-use m6_nn::dist::{Communicator, GradSum, Shards, Weights};
+use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, Weights};
+use m6_nn::ops::ExpertPeers;
 use m6_nn::optimizer::Optimizer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Parameters that the same ranks have, with their gradients.
+#[derive(Clone)]
+pub(super) struct Section {
+    pub sum: Arc<GradSum>,
+    pub weights: Arc<Weights>,
+    /// Numbers of the parameters among those of the team.
+    pub numbers: Vec<usize>,
+    /// Whether gradients leave in the last round alone: a rank then adds them up itself, in the order of the micro-batches.
+    pub late: bool,
+}
 
 /// The ranks of a run, seen from one of them.
 pub struct Team {
@@ -16,65 +29,87 @@ pub struct Team {
     pub(super) exact: bool,
     pub(super) clip: ClipBy,
     pub(super) zero: u8,
-    pub(super) sum: Arc<GradSum>,
-    pub(super) weights: Arc<Weights>,
+    /// Every parameter that learns.
+    pub(super) params: Vec<Param>,
+    /// Who updates which part of each.
+    pub(super) owned: Shards,
+    /// The parameters by where they are.
+    pub(super) sections: Vec<Section>,
     pub(super) conductor: Arc<Conductor>,
+    rows: Option<Arc<ExpertRanks>>,
 }
 
 impl Team {
-    /// The team of a rank that trains `model`, whose weights every rank has; `whole` names the parameters that are updated whole. `None` for
-    /// a rank that is alone and needs nothing of this.
+    /// The team of a rank that trains `model`, whose weights every rank has; `whole` names the parameters that are updated whole, and with
+    /// `checkpointing` blocks are run again in the backward pass. `None` for a rank that is alone and needs nothing of this.
     ///
     /// # Errors
-    /// A parameter that is not `f32` on the CPU.
+    /// A parameter that is not `f32` on the CPU; the transport failed.
     pub fn new(
         comm: &Arc<dyn Communicator>,
         config: &ParallelConfig,
         model: &mut Model,
         whole: &BTreeSet<String>,
+        checkpointing: bool,
     ) -> Result<Option<Self>> {
         if comm.size() == 1 && !config.exact {
             return Ok(None);
         }
-        // Spreading state over one rank is keeping it.
-        let zero = if comm.size() == 1 { 0 } else { config.zero };
+        let zero = config.zero_with(comm.size());
+        let mesh = Mesh {
+            n_ranks: comm.size(),
+            expert: config.expert,
+        };
         let params = model.params().iter().filter(|p| p.is_trainable());
         let params: Vec<Param> = params.cloned().collect();
+        let rows = spread_experts(comm, config, mesh, model)?;
+        let tensor = |param: &Param| Tensor {
+            n_elements: param.n_elements(),
+            whole: whole.contains(param.name()),
+            place: match &rows {
+                Some(_) => place_of(param.name()),
+                None => Place::Shared,
+            },
+        };
+        let deal = mesh.deal(&params.iter().map(tensor).collect::<Vec<_>>());
         let n_blocks = model.config().n_layers;
-        let mut groups = vec![Vec::new(); n_blocks + 1];
-        for (i, param) in params.iter().enumerate() {
-            // The last block is first to have its gradients; what is in no block is last.
-            let block = Model::block_of(param.name());
-            groups[block.map_or(n_blocks, |block| n_blocks - 1 - block)].push(i);
+        let mut sections = Vec::new();
+        for (place, numbers, shards) in deal.sections {
+            // An exchange with nothing in it would still be one.
+            if rows.is_none() && place != Place::Shared {
+                continue;
+            }
+            let comm = match place {
+                Place::Spread => comm.split(mesh.place(comm.rank()), comm.rank())?,
+                Place::Shared | Place::Beside => Arc::clone(comm),
+            };
+            let own: Vec<Param> = numbers.iter().map(|&i| params[i].clone()).collect();
+            let groups = groups(&own, n_blocks);
+            let (like, of) = (Arc::clone(&comm), shards.clone());
+            sections.push(Section {
+                sum: Arc::new(GradSum::new(like, own.clone(), &groups, of, zero >= 2)),
+                weights: Arc::new(Weights::new(comm, own, &groups, shards, zero == 3)?),
+                numbers,
+                late: config.exact && place != Place::Shared,
+            });
         }
-        let sizes: Vec<(usize, bool)> = params
-            .iter()
-            .map(|p| (p.n_elements(), whole.contains(p.name())))
-            .collect();
-        let shards = Shards::plan(&sizes, comm.size());
-        let sum = Arc::new(GradSum::new(
-            Arc::clone(comm),
-            params.clone(),
-            &groups,
-            shards.clone(),
-            zero >= 2,
-        ));
-        let weights = Weights::new(Arc::clone(comm), params, &groups, shards, zero == 3)?;
-        let weights = Arc::new(weights);
-        let conductor = Arc::new(Conductor::new(
-            n_blocks,
-            Arc::clone(&sum),
-            Arc::clone(&weights),
-        ));
+        let conductor = Conductor::new(n_blocks, sections.clone(), rows.clone(), checkpointing);
+        let conductor = Arc::new(conductor);
         model.set_hooks(conductor.clone());
+        if rows.is_some() {
+            let peers: Arc<dyn ExpertPeers> = conductor.clone();
+            model.set_expert_peers(&peers);
+        }
         Ok(Some(Self {
             comm: Arc::clone(comm),
             exact: config.exact,
             clip: config.clip,
             zero,
-            sum,
-            weights,
+            params,
+            owned: deal.owned,
+            sections,
             conductor,
+            rows,
         }))
     }
 
@@ -85,7 +120,8 @@ impl Team {
 
     /// Seconds spent on the other ranks since the last call.
     pub fn take_waited(&self) -> f64 {
-        self.conductor.take_waited()
+        let rows = self.rows.as_ref().map_or(0.0, |rows| rows.take_waited());
+        self.conductor.take_waited() + rows
     }
 
     /// Whether each rank keeps the moments of its own parts alone.
@@ -93,24 +129,24 @@ impl Team {
         self.zero >= 1
     }
 
-    /// Whether each rank keeps its own parts of the weights alone.
+    /// Whether no rank has all of the weights.
     pub fn shards_weights(&self) -> bool {
-        self.weights.is_parted()
+        self.zero == 3 || self.rows.is_some()
     }
 
     /// Confines an optimizer to the own parts, where those are all that it keeps.
     ///
     /// # Errors
-    /// A parameter that the optimizer does not know.
+    /// A parameter that the optimizer does not know, or a part that its rule cannot update by itself.
     pub fn confine(&self, optimizer: &mut Optimizer) -> Result<()> {
         if !self.shards_moments() {
             return Ok(());
         }
         let own = |(i, param): (usize, &Param)| {
-            let range = self.weights.shards().of(i)[self.comm.rank()].clone();
+            let range = self.owned.of(i)[self.comm.rank()].clone();
             (param.name().to_string(), range)
         };
-        let parts: BTreeMap<_, _> = self.weights.params().iter().enumerate().map(own).collect();
+        let parts: BTreeMap<_, _> = self.params.iter().enumerate().map(own).collect();
         Ok(optimizer.confine(&parts)?)
     }
 
@@ -119,9 +155,26 @@ impl Team {
     /// # Errors
     /// Those of `f`; the transport failed.
     pub fn with_weights<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.weights.fetch_all()?;
+        // What is spread is put together by itself.
+        let shared = &self.sections[..self.sections.len().min(2)];
+        for section in shared {
+            section.weights.fetch_all()?;
+        }
+        let spread = self.rows.iter().flat_map(|rows| rows.matrices());
+        let spread: Vec<_> = spread.map(|param| (param.held(), param)).collect();
+        for (_, param) in &spread {
+            param.hold_all(self.values(param)?)?;
+        }
         let out = f();
-        self.weights.release_all()?;
+        for (held, param) in spread {
+            param.hold(held)?;
+            if self.zero == 3 && param.is_trainable() {
+                param.release()?;
+            }
+        }
+        for section in shared {
+            section.weights.release_all()?;
+        }
         out
     }
 
@@ -130,11 +183,24 @@ impl Team {
     /// # Errors
     /// The transport failed.
     pub fn values(&self, param: &Param) -> Result<Vec<f32>> {
-        let params = self.weights.params();
-        match params.iter().position(|own| own.name() == param.name()) {
-            Some(i) if self.shards_weights() => Ok(self.weights.whole(i)?),
-            _ => Ok(param.with_values(<[f32]>::to_vec)?),
+        let held = match self.place_of(param) {
+            Some((section, i)) if self.zero == 3 => section.weights.whole(i)?,
+            _ => param.with_values(<[f32]>::to_vec)?,
+        };
+        match &self.rows {
+            Some(rows) if held.len() < param.n_elements() => Ok(rows.whole(held)?),
+            _ => Ok(held),
         }
+    }
+
+    /// The section of a parameter that learns, and its number there.
+    fn place_of(&self, param: &Param) -> Option<(&Section, usize)> {
+        let number = |section: &Section| {
+            let mut params = section.weights.params().iter();
+            params.position(|own| own.name() == param.name())
+        };
+        let mut sections = self.sections.iter();
+        sections.find_map(|section| Some((section, number(section)?)))
     }
 
     /// The first parameter, in the order of the model, whose own part on some rank is not finite.
@@ -142,17 +208,48 @@ impl Team {
     /// # Errors
     /// A rank failed.
     pub fn first_bad_parameter(&self) -> Result<Option<String>> {
-        let mut bad = None;
-        for i in 0..self.weights.params().len() {
-            let finite = self
-                .weights
-                .edit(i, |own| own.iter().all(|v| v.is_finite()));
-            if bad.is_none() && !finite? {
-                bad = Some(i);
+        let mut bad: Option<usize> = None;
+        for section in &self.sections {
+            for (i, &number) in section.numbers.iter().enumerate() {
+                let finite = section
+                    .weights
+                    .edit(i, |own| own.iter().all(|v| v.is_finite()));
+                if !finite? {
+                    bad = Some(bad.map_or(number, |bad| bad.min(number)));
+                }
             }
         }
         let all = exchange(self.comm(), Ok(bad))?;
         let first = all.into_iter().flatten().min();
-        Ok(first.map(|i| self.weights.params()[i].name().to_string()))
+        Ok(first.map(|i| self.params[i].name().to_string()))
     }
+}
+
+/// Parameters by the time their gradients are complete: those of the last block first, what is in no block last.
+fn groups(params: &[Param], n_blocks: usize) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new(); n_blocks + 1];
+    for (i, param) in params.iter().enumerate() {
+        let block = Model::block_of(param.name());
+        groups[block.map_or(n_blocks, |block| n_blocks - 1 - block)].push(i);
+    }
+    groups
+}
+
+/// Spreads the experts of the model over the groups of the mesh, where those are more than one rank.
+fn spread_experts(
+    comm: &Arc<dyn Communicator>,
+    config: &ParallelConfig,
+    mesh: Mesh,
+    model: &Model,
+) -> Result<Option<Arc<ExpertRanks>>> {
+    if mesh.expert == 1 {
+        return Ok(None);
+    }
+    let group = comm.split(mesh.group(comm.rank()), comm.rank())?;
+    let exchange = RowExchange {
+        apart: config.exact,
+        half: config.half_rows,
+    };
+    let rows = ExpertRanks::new(group, exchange, model.expert_layers())?;
+    Ok(Some(Arc::new(rows)))
 }

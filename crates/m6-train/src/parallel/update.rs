@@ -1,5 +1,6 @@
 //! One update that every rank makes its part of.
 
+use super::team::Section;
 use super::{ClipBy, Team, exchange};
 use crate::error::{Error, Result};
 use crate::evaluate::{HeldOut, TaskLoss};
@@ -41,6 +42,17 @@ impl Team {
             ClipBy::Local => false,
             ClipBy::Global => self.exact || self.zero >= 2 || round + 1 == n,
         }
+    }
+
+    /// Bits of the sums of squares of the own part of each gradient.
+    fn squares(&self) -> Vec<Vec<u64>> {
+        let mut all = vec![Vec::new(); self.params.len()];
+        for section in &self.sections {
+            for (&i, squares) in section.numbers.iter().zip(section.sum.squares()) {
+                all[i] = squares.into_iter().map(f64::to_bits).collect();
+            }
+        }
+        all
     }
 
     fn told<T: Serialize + serde::de::DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
@@ -94,12 +106,11 @@ impl Trainer {
         let mut found = self.gradients(team, step, micro_batches, n_labels as usize)?;
         found.stop = stop;
         let started = Instant::now();
-        team.sum.finish()?;
+        for section in &team.sections {
+            section.sum.finish()?;
+        }
         team.conductor.add_waited(started);
-        let squares = team.sum.squares().into_iter();
-        found.squares = squares
-            .map(|of| of.into_iter().map(f64::to_bits).collect())
-            .collect();
+        found.squares = team.squares();
         let all = team.told(Ok(found))?;
         let stop = all.iter().any(|found| found.stop);
         let (sums, grad_norm) = self.agreed(team, step, &all, last_good)?;
@@ -134,14 +145,15 @@ impl Trainer {
     ) -> Result<Findings> {
         let params = self.model.params();
         params.zero_grads();
-        team.sum.clear();
+        team.sections.iter().for_each(|section| section.sum.clear());
         let (rank, n_ranks) = (team.comm.rank(), team.comm.size());
         let n_rounds = team.n_rounds(self.config.accum);
         let mut found = Findings::default();
         for round in 0..n_rounds {
             let batch = micro_batches.get(round);
             let batch = batch.filter(|batch| !batch.labels.is_empty() && found.fault.is_none());
-            team.conductor.begin(true, team.sends_in(round, n_rounds))?;
+            let (sends, last) = (team.sends_in(round, n_rounds), round + 1 == n_rounds);
+            team.conductor.begin(true, sends, last)?;
             let mut sums = TaskSums::new(self.task_names.len());
             if let Some(batch) = batch {
                 let key = self.dropout_key(step, round * n_ranks + rank);
@@ -166,7 +178,7 @@ impl Trainer {
             // Labels weigh by the global batch, so that of its own batch a rank has a `n_ranks`-th of the mean.
             let norm = params.grad_norm() * n_ranks as f64;
             params.scale_grads(clip_factor(norm, self.config.grad_clip));
-            team.sum.begin();
+            team.sections.iter().for_each(|section| section.sum.begin());
         }
         Ok(found)
     }
@@ -212,13 +224,10 @@ impl Trainer {
                 found.squares.iter().map(of).collect()
             })
             .collect();
-        let (norm, bad) = team.sum.norm(&squares);
+        let (norm, bad) = team.owned.norm(&squares);
         if !norm.is_finite() {
             let parameter = match bad {
-                Some(i) => format!(
-                    "first in the gradient of {}",
-                    team.weights.params()[i].name()
-                ),
+                Some(i) => format!("first in the gradient of {}", team.params[i].name()),
                 None => "every single gradient is finite but their norm is not".to_string(),
             };
             return Err(fault(
@@ -236,16 +245,19 @@ impl Trainer {
         if team.shards_moments() {
             let optimizer = &mut self.optimizer;
             optimizer.begin_step();
-            team.sum.each(|i, grad| {
-                let param = &team.weights.params()[i];
-                team.weights
-                    .edit(i, |own| optimizer.update_part(param, own, grad, lr, factor))?
-            })?;
-            let started = Instant::now();
-            team.weights.gather()?;
-            team.conductor.add_waited(started);
+            for Section { sum, weights, .. } in &team.sections {
+                sum.each(|i, grad| {
+                    let param = &weights.params()[i];
+                    weights.edit(i, |own| optimizer.update_part(param, own, grad, lr, factor))?
+                })?;
+                let started = Instant::now();
+                weights.gather()?;
+                team.conductor.add_waited(started);
+            }
         } else {
-            team.sum.share()?;
+            for section in &team.sections {
+                section.sum.share()?;
+            }
             team.conductor.add_waited(started);
             self.optimizer.step(self.model.params(), lr, factor)?;
         }
@@ -271,7 +283,7 @@ impl Trainer {
         let own = self.with_shown_model(|model| {
             let mut own = Vec::with_capacity(n_rounds);
             for round in 0..n_rounds {
-                team.conductor.begin(false, false)?;
+                team.conductor.begin(false, false, false)?;
                 own.push(held_out.score(model, round * n_ranks + rank)?.told());
                 team.conductor.end()?;
             }

@@ -4,6 +4,7 @@
 
 mod blockwise;
 mod exact;
+mod expert_ranks;
 mod finetune;
 mod fixture;
 mod folder;

@@ -7,7 +7,7 @@ use m6_train::{BestBy, ClipBy, Outcome, ParallelConfig, Silent, TrainConfig};
 use std::path::Path;
 use std::sync::Arc;
 
-fn train() -> TrainConfig {
+pub fn train() -> TrainConfig {
     TrainConfig {
         steps: 8,
         rows_per_batch: 8,
@@ -39,7 +39,7 @@ fn run_on(
     run_model_on(None, n, dir, config, parallel, resume)
 }
 
-fn run_model_on(
+pub fn run_model_on(
     model: Option<&ModelConfig>,
     n: usize,
     dir: &Path,
@@ -66,18 +66,18 @@ fn run_model_on(
     })
 }
 
-fn all_ok(outcomes: Vec<m6_train::Result<Outcome>>) {
+pub fn all_ok(outcomes: Vec<m6_train::Result<Outcome>>) {
     for outcome in outcomes {
         outcome.unwrap();
     }
 }
 
-fn bytes(run: &Path, step: u64, file: &str) -> Vec<u8> {
+pub fn bytes(run: &Path, step: u64, file: &str) -> Vec<u8> {
     std::fs::read(checkpoint(run, step).join(file)).unwrap()
 }
 
 /// Metrics without what a clock wrote.
-fn numbers(run: &Path) -> Vec<serde_json::Value> {
+pub fn numbers(run: &Path) -> Vec<serde_json::Value> {
     let mut lines = metrics(run);
     for line in &mut lines {
         let line = line.as_object_mut().unwrap();

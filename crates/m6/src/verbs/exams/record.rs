@@ -2,6 +2,7 @@
 
 use crate::error::{Failure, OrFail, Result};
 use m6_eval::{Exam, Outcome};
+use m6_store::lock::FolderLock;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -25,9 +26,13 @@ pub struct Told<'a> {
     pub data: &'a str,
 }
 
-/// Puts an evaluation into the record of `dir`, over the earlier one of its task.
+/// Puts an evaluation into the record of `dir`, over the earlier one of its task; another evaluation that does so waits, and none is lost.
 pub fn keep(dir: &Path, told: &Told<'_>) -> Result<()> {
     let path = dir.join(EVAL_FILE);
+    let said = dir.join(SAID_DIR);
+    std::fs::create_dir_all(&said)
+        .map_err(|e| Failure::usage(format!("cannot make {}: {e}", said.display())))?;
+    let _alone = FolderLock::wait(&said).or_usage()?;
     let mut tasks = match path.is_file() {
         true => read(&path)?,
         false => Map::new(),

@@ -5,7 +5,7 @@ was never killed.
     cargo build --release --features mpi
     python3 bench/kill_ranks.py --kills 20 --bin target/release/m6 --work target/kill-ranks
 
-With `parallel.exact` any number of ranks learns the same bytes, so the weights must be the same to the last one. After each kill the last step
+Every second block has experts, which are spread over all ranks in half of the jobs. With `parallel.exact` any mesh learns the same bytes, so the weights must be the same to the last one. After each kill the last step
 that was written is compared with the last committed one: nothing else may be lost. Prints one JSON object; exit status 1 when a byte differs,
 when more was lost, or when a job did not end within 30 seconds of the kill.
 """
@@ -24,13 +24,14 @@ ENV = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIR
 DATA = os.path.join(args.work, "data")
 SETS = ["data.sources.world.n=300", f"train.steps={args.steps}", "train.warmup_steps=5", f"train.checkpoint_every={args.every}",
         "train.eval_every=0", "train.sample_every=0", "model.dropout=0.1", "train.accum=4", "train.rows_per_batch=4", "model.n_layers=2",
-        "parallel.exact=true"]
+        "parallel.exact=true", "model.experts.n_experts=12", "model.d_model=64", "model.d_ff=1024"]
 FLAGS = [x for s in SETS for x in ("--set", s)]
 
 
-def start(out, ranks, zero, resume):
+def start(out, ranks, zero, expert, resume):
     words = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)] if ranks > 1 else []
-    words += [args.bin, "pretrain", "m6-nano", "--data", DATA, "--out", out, "--threads", "1", "-q", *FLAGS, "--set", f"parallel.zero={zero}"]
+    words += [args.bin, "pretrain", "m6-nano", "--data", DATA, "--out", out, "--threads", "1", "-q", *FLAGS, "--set", f"parallel.zero={zero}",
+              "--set", f"parallel.expert={expert}"]
     return subprocess.Popen(words + (["--resume"] if resume else []), env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -73,13 +74,13 @@ shutil.rmtree(args.work, ignore_errors=True)
 os.makedirs(args.work)
 subprocess.run([args.bin, "prepare", "m6-nano", "--out", DATA, "-q", *FLAGS], check=True, stdout=subprocess.DEVNULL)
 whole, killed = os.path.join(args.work, "whole"), os.path.join(args.work, "killed")
-assert start(whole, 1, 0, False).wait() == 0
+assert start(whole, 1, 0, 1, False).wait() == 0
 n_kills, most_lost, slowest, rounds, ranks = 0, 0, 0.0, [], 0
 while True:
     ranks = random.choice([n for n in (1, 2, 3, 4) if n != ranks])
-    zero = random.choice([0, 1, 2, 3])
+    zero, expert = random.choice([0, 1, 2, 3]), random.choice([1, ranks])
     before = committed(killed)
-    process = start(killed, ranks, zero, os.path.isdir(killed))
+    process = start(killed, ranks, zero, expert, os.path.isdir(killed))
     if n_kills == args.kills:
         assert process.wait() == 0, "the last resume failed"
         break
@@ -99,11 +100,11 @@ while True:
         slowest = max(slowest, time.time() - begin)
         lost = last_step(killed) - committed(killed)
         most_lost = max(most_lost, lost)
-        rounds.append([ranks, zero, before, committed(killed)])
+        rounds.append([ranks, expert, zero, before, committed(killed)])
     elif process.wait() == 0:
         # It ended before its kill: begin the run anew, so that there are as many kills as asked for.
         shutil.rmtree(killed)
 same = digest(whole) == digest(killed)
 print(json.dumps({"kills": n_kills, "steps": args.steps, "same_weights": same, "most_steps_lost": most_lost, "seconds_to_end": round(slowest, 2),
-                  "ranks_zero_from_to": rounds}))
+                  "ranks_expert_zero_from_to": rounds}))
 sys.exit(0 if same and most_lost <= args.every else 1)

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Training by many processes, measured: memory of each rank under ZeRO 0 to 3, and tokens per second of two ranks against one.
+"""Training by many processes, measured: memory of each rank under ZeRO 0 to 3 and with experts spread, and tokens per second of two ranks against
+one.
 
     cargo build --release --features mpi
     python3 bench/parallel.py memory --bin target/release/m6 --work target/parallel
+    python3 bench/parallel.py experts --bin target/release/m6 --work target/parallel
     python3 bench/parallel.py speed --bin target/release/m6 --work target/parallel
 
-`memory` prints the highest resident memory of the largest rank after the first update, by /proc, in MB. `speed` prints the medians of
+`memory` prints the highest resident memory of the largest rank after the first update, by /proc, in MB; `experts` the
+same for a model of 16 experts a block that 1, 2 and 4 ranks share, beside what `pretrain --dry-run` plans for weights, gradients and moments. `speed` prints the medians of
 interleaved runs, one thread a rank, the batch of a rank the same in both. One JSON object each.
 """
 import argparse, glob, json, os, shutil, statistics, subprocess, time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("what", choices=["memory", "speed"])
+parser.add_argument("what", choices=["memory", "experts", "speed"])
 parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--work", default="target/parallel")
 parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
@@ -64,25 +67,54 @@ def pids(process, n):
     return found
 
 
+# A batch of a row a rank: the state is what counts.
+STATE = ["train.optimizer=\"adamw\"", "train.accum=4", "train.rows_per_batch=4", "train.activation_checkpointing=true", f"train.steps={args.steps}"]
+
+
+def most_resident(name, n, sets):
+    """The highest resident memory of the largest rank after the first update, and the last loss."""
+    out = os.path.join(args.work, name)
+    process = job(n, out, sets)
+    most = 0.0
+    while process.poll() is None:
+        if 2 <= len(lines(out)) < args.steps - 1:
+            most = max([most] + [resident(pid) for pid in pids(process, n)])
+        time.sleep(0.02)
+    assert process.returncode == 0
+    steps = lines(out)
+    return {"mb": round(most), "loss": steps[-1]["loss"], "comm_s": statistics.median(s.get("comm_s", 0.0) for s in steps)}
+
+
 def memory():
-    # 38 M parameters in blocks, a batch of a row a rank: the state is what counts.
-    model = ["model.d_model=512", "model.n_heads=8", "model.d_ff=2048", "model.n_layers=12", "train.optimizer=\"adamw\"", "train.accum=4",
-             "train.rows_per_batch=4", "train.activation_checkpointing=true", f"train.steps={args.steps}"]
+    # 38 M parameters in blocks.
+    model = ["model.d_model=512", "model.n_heads=8", "model.d_ff=2048", "model.n_layers=12", *STATE]
     rows = []
     for n in args.ranks:
         for zero in args.zero if n > 1 else [0]:
-            out = os.path.join(args.work, f"memory-{n}-{zero}")
-            process = job(n, out, model + [f"parallel.zero={zero}"])
-            most = 0.0
-            while process.poll() is None:
-                if 2 <= len(lines(out)) < args.steps - 1:
-                    most = max([most] + [resident(pid) for pid in pids(process, n)])
-                time.sleep(0.02)
-            assert process.returncode == 0
-            steps = lines(out)
-            rows.append({"ranks": n, "zero": zero, "mb": round(most), "loss": steps[-1]["loss"],
-                         "comm_s": statistics.median(s.get("comm_s", 0.0) for s in steps)})
+            found = most_resident(f"memory-{n}-{zero}", n, model + [f"parallel.zero={zero}"])
+            rows.append({"ranks": n, "zero": zero, **found})
             print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def planned(n, sets):
+    """Bytes of weights, gradients and moments of the largest rank, in MB, as the run itself would deal them out."""
+    words = [args.bin, "pretrain", "m6-nano", "--data", DATA, "--out", "unused", "--dry-run", "--json", *flags(SMALL + sets + [f"parallel.data={n}"])]
+    row = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    kinds = ("weights", "gradients", "moments")
+    most = max(row["ranks"], key=lambda rank: sum(rank[kind] for kind in kinds))
+    return {f"planned_{kind}_mb": round(most[kind] / 1e6) for kind in kinds}
+
+
+def experts():
+    # 16 experts in each of 6 blocks: 50 M of 57 M parameters.
+    model = ["model.d_model=256", "model.n_heads=4", "model.d_ff=1024", "model.n_layers=6", "model.experts.n_experts=16", "model.experts.moe_every=1", *STATE]
+    rows = []
+    for n, expert, zero in [(1, 1, 0), (2, 1, 1), (2, 2, 1), (2, 2, 2), (4, 1, 1), (4, 2, 1), (4, 4, 1), (4, 4, 2), (4, 2, 3), (4, 4, 3)]:
+        sets = model + [f"parallel.expert={expert}", f"parallel.zero={zero}"]
+        found = most_resident(f"experts-{n}-{expert}-{zero}", n, sets)
+        rows.append({"ranks": n, "expert": expert, "zero": zero, **found, **planned(n, sets)})
+        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
@@ -112,4 +144,4 @@ def speed():
 os.makedirs(args.work, exist_ok=True)
 if not os.path.exists(os.path.join(DATA, "data.json")):
     subprocess.run([args.bin, "prepare", "m6-nano", "--out", DATA, "-q", *flags(SMALL[:1])], check=True, stdout=subprocess.DEVNULL)
-print(json.dumps({args.what: memory() if args.what == "memory" else speed()}))
+print(json.dumps({args.what: {"memory": memory, "experts": experts, "speed": speed}[args.what]()}))

@@ -121,12 +121,7 @@ pub(crate) fn check_config(
         .validate()
         .into_iter()
         .map(|problem| format!("train.{problem}"));
-    let of_experts = parallel.problems_with_experts(model, n_ranks);
-    let of_ranks = parallel
-        .problems_with(train, n_ranks)
-        .into_iter()
-        .chain(of_experts)
-        .map(|problem| format!("parallel.{problem}"));
+    let of_ranks = parallel.problems(model, train, n_ranks).into_iter();
     let shares = model.n_distinct() < model.n_layers;
     let of_shared = (shares && parallel.zero == 3 && n_ranks > 1).then(|| {
         "model.distinct_layers: blocks that share weights cannot be given back one by one; use parallel.zero = 2".to_string()

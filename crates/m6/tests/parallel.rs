@@ -159,6 +159,54 @@ fn any_number_of_processes_learns_what_one_does() {
     }
 }
 
+/// Experts in every second block, of which every rank has a part.
+const EXPERTS: [&str; 2] = ["model.experts.n_experts=8", "model.d_ff=512"];
+
+#[test]
+fn experts_that_are_spread_learn_what_one_process_learns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let steps = ["train.steps=50", "train.checkpoint_every=0"];
+    let steps = [&steps[..], &EXPERTS].concat();
+    let one = folder.path().join("one");
+    run(1, &one, &steps);
+    for (n, zero) in [(2, 1), (2, 3), (4, 2)] {
+        let many = folder.path().join(format!("{n}-{zero}"));
+        let mesh = [
+            format!("parallel.expert={n}"),
+            format!("parallel.zero={zero}"),
+        ];
+        let settings = [&steps[..], &[mesh[0].as_str(), &mesh[1]]].concat();
+        run(n, &many, &settings);
+        assert_eq!(losses(&many), losses(&one), "{mesh:?}");
+        assert!(weights(&many, 50) == weights(&one, 50), "{mesh:?}");
+    }
+}
+
+#[test]
+fn a_mesh_of_groups_agrees_with_one_process_within_a_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let steps = ["train.steps=50", "train.checkpoint_every=0"];
+    let steps = [&steps[..], &EXPERTS, &["parallel.exact=false"]].concat();
+    let one = folder.path().join("one");
+    run(1, &one, &steps);
+    for (expert, zero) in [(2, 0), (2, 2), (4, 3)] {
+        let many = folder.path().join(format!("{expert}-{zero}"));
+        let mesh = [
+            format!("parallel.expert={expert}"),
+            format!("parallel.zero={zero}"),
+        ];
+        run(
+            4,
+            &many,
+            &[&steps[..], &[mesh[0].as_str(), &mesh[1]]].concat(),
+        );
+        for (one, many) in losses(&one).into_iter().zip(losses(&many)) {
+            let same = (one - many).abs() <= 2e-3 * one.abs();
+            assert!(same, "{mesh:?}: {one} {many}");
+        }
+    }
+}
+
 #[test]
 fn without_exactness_the_losses_agree_within_a_bound() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -186,19 +234,27 @@ fn without_exactness_the_losses_agree_within_a_bound() {
 }
 
 #[test]
-fn a_killed_job_goes_on_with_another_number_of_processes() {
+fn a_killed_job_goes_on_under_another_mesh() {
     let folder = tempfile::tempdir().expect("a folder");
     let steps = [
         "train.steps=60",
         "train.checkpoint_every=5",
         "train.eval_every=0",
+        EXPERTS[0],
+        EXPERTS[1],
     ];
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     run(1, &whole, &steps);
     let mut resume = false;
-    for (i, (n, zero, n_steps)) in [(4, 2, 7), (2, 3, 16), (3, 1, 29)].into_iter().enumerate() {
-        let zero = format!("parallel.zero={zero}");
-        let mut job = pretrain(n, &killed, &[&steps[..], &[&zero]].concat(), resume);
+    // Ranks, ranks that share the experts, ZeRO, steps until the kill.
+    let meshes = [(4, 4, 2, 7), (2, 1, 3, 16), (2, 2, 1, 29)];
+    for (i, (n, expert, zero, n_steps)) in meshes.into_iter().enumerate() {
+        let mesh = [
+            format!("parallel.expert={expert}"),
+            format!("parallel.zero={zero}"),
+        ];
+        let settings = [&steps[..], &[mesh[0].as_str(), &mesh[1]]].concat();
+        let mut job = pretrain(n, &killed, &settings, resume);
         let job = job.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let job = job.expect("mpirun starts");
         wait_for_steps(&killed, n_steps);

@@ -93,8 +93,20 @@ impl ParallelConfig {
         problems
     }
 
+    /// Every problem of training `model` so with `n_ranks` processes, one line each, with the section before it.
+    pub fn problems(
+        &self,
+        model: &ModelConfig,
+        train: &TrainConfig,
+        n_ranks: usize,
+    ) -> Vec<String> {
+        let of_ranks = self.problems_with(train, n_ranks).into_iter();
+        let all = of_ranks.chain(self.problems_with_experts(model, n_ranks));
+        all.map(|problem| format!("parallel.{problem}")).collect()
+    }
+
     /// Every problem of training so with `n_ranks` processes, one line each.
-    pub fn problems_with(&self, train: &TrainConfig, n_ranks: usize) -> Vec<String> {
+    fn problems_with(&self, train: &TrainConfig, n_ranks: usize) -> Vec<String> {
         let mut problems = self.validate();
         if self.data != 0 && self.data != n_ranks {
             problems.push(format!(
@@ -138,7 +150,7 @@ impl ParallelConfig {
     }
 
     /// Every problem of spreading the experts of `model` over `n_ranks` processes, one line each.
-    pub fn problems_with_experts(&self, model: &ModelConfig, n_ranks: usize) -> Vec<String> {
+    fn problems_with_experts(&self, model: &ModelConfig, n_ranks: usize) -> Vec<String> {
         let (n, e) = (self.expert, model.experts.n_experts);
         if n <= 1 {
             return Vec::new();

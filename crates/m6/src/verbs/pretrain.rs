@@ -40,6 +40,11 @@ fn dry_run(config: &config::RunConfig, terminal: &Terminal) -> Result<()> {
         0 => ranks::n_started(),
         n => n,
     };
+    let (train, parallel) = (&config.train, &config.parallel);
+    let problems = parallel.problems(&config.model, train, n_ranks);
+    if !problems.is_empty() {
+        return Err(Failure::usage(problems.join("\n")));
+    }
     let n_params = m6_model::count(&config.model).params_total;
     let steps = config.train.steps;
     let shares = m6_train::rank_shares(&config.model, &config.train, &config.parallel, n_ranks);

@@ -118,6 +118,8 @@ pub struct States {
     pub patch_network: f64,
     /// A block of each sort: whole, divided by `tensor`, and of experts.
     blocks: Vec<[f64; 3]>,
+    /// The last block: where a pass turns round.
+    last: [f64; 3],
 }
 
 impl States {
@@ -138,6 +140,7 @@ impl States {
                 None => out.outside += spec.n_elements() as f64,
             }
         }
+        out.last = by_layer.last().copied().unwrap_or_default();
         by_layer.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         by_layer.dedup();
         out.blocks = by_layer;
@@ -152,6 +155,17 @@ impl States {
     /// What a rank has of the experts.
     pub fn sparse(&self, mesh: &Mesh) -> Tally {
         Tally::default().plus(self.experts, 1.0 / (mesh.expert * mesh.tensor) as f64)
+    }
+
+    /// Numbers that a rank puts together once for both passes, and not again for the way back: of everything but experts (what is in no block,
+    /// and the last block), and of experts.
+    pub fn once(&self, mesh: &Mesh) -> (f64, f64) {
+        let [whole, split, experts] = self.last;
+        let t = mesh.tensor as f64;
+        (
+            self.outside + whole + split / t,
+            experts / (mesh.expert as f64 * t),
+        )
     }
 
     /// Numbers of the largest block as a rank computes with it: of everything but experts, and of experts.

@@ -110,14 +110,18 @@ pub fn traffic(job: &Job, states: &super::States, layout: &Layout) -> Vec<Flow> 
             _ => rounds * gradient,
         }
     };
-    let gathers = |group: Group, params: f64, trained: f64| match mesh.zero {
-        0 => 0.0,
-        1 | 2 => trained * bytes.weight * group.share(),
-        _ => rounds * 2.0 * params * bytes.weight * group.share(),
+    let gathers = |group: Group, of: super::Tally, once: f64| {
+        let numbers = match mesh.zero {
+            0 => 0.0,
+            1 | 2 => of.trained,
+            _ => rounds * (2.0 * of.params - once),
+        };
+        group.flow(job, Kind::Weights, numbers * bytes.weight * group.share())
     };
     let (d, e) = (states.dense(mesh), states.sparse(mesh));
-    let weights_dense = dense.flow(job, Kind::Weights, gathers(dense, d.params, d.trained));
-    let weights_experts = replicas.flow(job, Kind::Weights, gathers(replicas, e.params, e.trained));
+    let once = states.once(mesh);
+    let weights_dense = gathers(dense, d, once.0);
+    let weights_experts = gathers(replicas, e, once.1);
     let tokens = rounds * job.micro_batch(layout).tokens;
     [
         dense.flow(job, Kind::Gradients, sums(dense, d.trained)),

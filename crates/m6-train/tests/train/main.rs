@@ -13,5 +13,6 @@ mod load;
 mod optimizers;
 mod ranks;
 mod reword;
+mod traffic;
 mod untie;
 mod vqgan;

@@ -15,7 +15,7 @@ parser.add_argument("data")
 parser.add_argument("--bin", default="target/release/m6")
 parser.add_argument("--work", default="target/experts-quality")
 parser.add_argument("--config", default="configs/experts-real.toml")
-parser.add_argument("--steps", type=int, default=500)
+parser.add_argument("--steps", type=int, default=240)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--seeds", type=int, nargs="*", default=[1])
 parser.add_argument("--only", nargs="*", help="names of runs")
@@ -74,7 +74,7 @@ for name, sets in RUNS.items():
         tail = lines[-50:]
         mean = lambda key: sum(line.get(key, 0.0) for line in tail) / len(tail)
         told = json.loads(open(os.path.join(out, "done.json")).read().strip().splitlines()[-1])
-        plan = json.loads(call("plan", os.path.join(out, "config.toml"), "--json")) if os.path.exists(os.path.join(out, "config.toml")) else {}
+        plan = json.loads(call("plan", os.path.join(out, "config.resolved.toml"), "--json")) if os.path.exists(os.path.join(out, "config.resolved.toml")) else {}
         row = {"run": name, "seed": seed, "poems": round(last["eval/lm"], 4), "captions": round(last["eval/image_to_text"], 4),
                "dropped": round(mean("moe/dropped"), 3), "load_cv": round(mean("moe/load_cv"), 2), "tokens_per_s": round(mean("tokens_per_s")),
                "params_total": plan.get("params_total"), "params_active": plan.get("params_active"), "steps": told.get("steps")}

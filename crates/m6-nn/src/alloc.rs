@@ -7,9 +7,11 @@
 //!
 //! Blocks of at least 1 MB are rounded up to one of eight sizes per power of two, aligned to 2 MB for huge pages, and kept when freed:
 //! a step asks for the same sizes as the one before. Everything kept and lent together stays below 1.25 times the most that was ever
-//! lent (plus 64 MB); beyond that the blocks freed longest ago go back to the system. Smaller requests go to the system.
+//! lent (plus 64 MB); beyond that the blocks freed longest ago go back to the system. Smaller requests go to the system. [`trim`] says that
+//! what was needed so far says nothing of what will be.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Smallest request that is kept.
@@ -21,6 +23,15 @@ const SLACK: usize = 64 << 20;
 
 /// Blocks kept at most.
 const MAX_FREE: usize = 8192;
+
+/// Calls of [`trim`].
+static N_TRIMS: AtomicU64 = AtomicU64::new(0);
+
+/// Lets every allocator give all that it keeps back to the system, the next time that a large block is freed, and forget its peak: after a
+/// beginning that needs more than what follows.
+pub fn trim() {
+    N_TRIMS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// The allocator; see the module.
 pub struct BlockAllocator {
@@ -34,6 +45,8 @@ struct State {
     n_free_bytes: usize,
     n_lent_bytes: usize,
     n_peak_bytes: usize,
+    /// Calls of [`trim`] that were followed; `None` before the first look.
+    n_trims: Option<u64>,
 }
 
 impl State {
@@ -69,6 +82,7 @@ impl BlockAllocator {
             n_free_bytes: 0,
             n_lent_bytes: 0,
             n_peak_bytes: 0,
+            n_trims: None,
         };
         Self {
             state: Mutex::new(state),
@@ -111,7 +125,20 @@ impl BlockAllocator {
         state.n_lent_bytes -= n_bytes;
         state.n_free_bytes += n_bytes;
         state.free.push((n_bytes, block as usize));
-        let limit = state.n_peak_bytes + state.n_peak_bytes / 4 + SLACK;
+        let n_trims = N_TRIMS.load(Ordering::Relaxed);
+        let is_due = state.n_trims.replace(n_trims).is_some_and(|n| n != n_trims);
+        if is_due {
+            state.n_peak_bytes = state.n_lent_bytes;
+        }
+        let limit = match is_due {
+            true => 0,
+            false => state.n_peak_bytes + state.n_peak_bytes / 4 + SLACK,
+        };
+        Self::shrink(&mut state, limit);
+    }
+
+    /// Gives back what was freed longest ago, until no more than `limit` is kept and lent together.
+    fn shrink(state: &mut State, limit: usize) {
         while (state.n_free_bytes + state.n_lent_bytes > limit || state.free.len() > MAX_FREE)
             && !state.free.is_empty()
         {
@@ -248,6 +275,24 @@ mod tests {
         let state = allocator.state();
         assert_eq!(state.n_lent_bytes, 0);
         assert!(state.n_free_bytes <= state.n_peak_bytes * 5 / 4 + SLACK);
+    }
+
+    #[test]
+    fn nothing_is_kept_after_a_trim() {
+        let allocator = BlockAllocator::new();
+        let free = |n: usize| {
+            // SAFETY: freed at once with its layout.
+            unsafe { allocator.dealloc(allocator.alloc(layout(n)), layout(n)) };
+        };
+        (2..40).for_each(|n| free(n << 20));
+        assert!(allocator.state().n_free_bytes > 20 << 20);
+        // As `trim` does, for this allocator alone: tests run beside each other.
+        allocator.state().n_trims = Some(u64::MAX);
+        free(3 << 20);
+        assert_eq!(allocator.state().n_free_bytes, 0);
+        free(3 << 20);
+        let state = allocator.state();
+        assert_eq!((state.n_free_bytes, state.n_peak_bytes), (3 << 20, 3 << 20));
     }
 
     #[test]

@@ -293,7 +293,7 @@ pub(crate) fn load_weights(path: &Path, model: &m6_model::Model) -> Result<()> {
     let strict = true;
     model
         .params()
-        .load_safetensors(&read(path)?, strict)
+        .load_safetensors(&Mmap::open(path)?, strict)
         .map_err(|error| Error::damaged(path, error))?;
     Ok(())
 }

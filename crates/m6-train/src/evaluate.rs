@@ -56,14 +56,25 @@ impl HeldOut {
     /// Sums of the losses of batch `i`; none when there is no such batch or it has no labels.
     pub(crate) fn score(&self, model: &Model, i: usize) -> Result<TaskSums> {
         let mut sums = TaskSums::new(self.task_names.len());
-        let batch = self.batches.get(i);
-        if let Some(batch) = batch.filter(|batch| !batch.labels.is_empty()) {
-            let options = ForwardOptions::default();
-            let weights = vec![1.0 / batch.labels.len() as f32; batch.labels.len()];
-            let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
-            sums.add(&batch.tasks, &output.nll);
+        if let Some(batch) = self.batches.get(i) {
+            self.add(model, batch, &mut sums)?;
         }
         Ok(sums)
+    }
+
+    /// Adds the losses of a batch, with the room that experts have in evaluations.
+    fn add(&self, model: &Model, batch: &Batch, sums: &mut TaskSums) -> Result<()> {
+        if batch.labels.is_empty() {
+            return Ok(());
+        }
+        let options = ForwardOptions {
+            eval_capacity: true,
+            ..ForwardOptions::default()
+        };
+        let weights = vec![1.0 / batch.labels.len() as f32; batch.labels.len()];
+        let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
+        sums.add(&batch.tasks, &output.nll);
+        Ok(())
     }
 
     /// Means of the tasks that have labels.
@@ -88,23 +99,8 @@ impl HeldOut {
 /// Errors of the operators.
 pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<BTreeMap<String, TaskLoss>> {
     let mut sums = TaskSums::new(held_out.task_names.len());
-    let options = ForwardOptions {
-        train: false,
-        dropout_key: 0,
-        drop_path: 0.0,
-        label_smoothing: 0.0,
-        checkpoint: false,
-        eval_capacity: true,
-        aux_share: None,
-    };
-    for batch in held_out
-        .batches
-        .iter()
-        .filter(|batch| !batch.labels.is_empty())
-    {
-        let weights = vec![1.0 / batch.labels.len() as f32; batch.labels.len()];
-        let output = m6_nn::no_grad(|| model.forward(&model_input(batch, &weights), &options))?;
-        sums.add(&batch.tasks, &output.nll);
+    for batch in &held_out.batches {
+        held_out.add(model, batch, &mut sums)?;
     }
     Ok(held_out.losses(&sums))
 }

@@ -122,11 +122,6 @@ pub(crate) fn check_config(
         .into_iter()
         .map(|problem| format!("train.{problem}"));
     let of_ranks = parallel.problems(model, train, n_ranks).into_iter();
-    let shares = model.n_distinct() < model.n_layers;
-    let of_shared = (shares && parallel.zero == 3 && n_ranks > 1).then(|| {
-        "model.distinct_layers: blocks that share weights cannot be given back one by one; use parallel.zero = 2".to_string()
-    });
-    let of_ranks = of_ranks.chain(of_shared);
     let problems: Vec<String> = of_model.chain(of_train).chain(of_ranks).collect();
     if problems.is_empty() {
         Ok(())

@@ -49,6 +49,19 @@ fn plans_count_the_moments_of_the_configured_optimizer() {
 }
 
 #[test]
+fn a_mesh_is_planned_as_the_configuration_sets_it() {
+    let mesh = |more: &[&str]| {
+        let args = ["plan", "m6-100b", "--gpus", "128", "--json"];
+        last_json(&run(&[&args, more].concat()))["mesh"].clone()
+    };
+    let set = ["--set", "parallel.zero=2", "--set", "parallel.expert=16"];
+    let asked = json!({"data": 128, "expert": 16, "tensor": 1, "zero": 2});
+    assert_eq!(mesh(&set), asked);
+    assert_eq!(mesh(&["--mesh", "expert=16,zero=2"]), asked);
+    assert_eq!(mesh(&[&set[..], &["--mesh", "zero=1"]].concat())["zero"], 1);
+}
+
+#[test]
 fn plans_for_many_devices_add_their_keys() {
     let alone = last_json(&run(&["plan", "m6-100b", "--json"]));
     let args = [

@@ -128,10 +128,10 @@ fn after_attention(cfg: &ModelConfig, mesh: &Mesh, layer: usize) -> Numbers {
 }
 
 /// Rows that the experts of a rank compute, per token of a rank. One rank alone has a row a choice at most; of many, the experts of one may
-/// be asked for as much as their capacity.
+/// be asked for as much as their capacity; without one, for as many on average.
 pub(super) fn expert_rows(cfg: &ModelConfig, mesh: &Mesh) -> f64 {
     let choices = (cfg.experts.top_k * cfg.experts.prototypes) as f64;
-    match mesh.expert > 1 {
+    match mesh.expert > 1 && !cfg.experts.dropless {
         true => choices * cfg.experts.capacity_factor,
         false => choices,
     }

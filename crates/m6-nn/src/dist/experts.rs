@@ -1,6 +1,6 @@
 //! Experts that are spread over ranks: rows travel to the rank that has their expert, and results travel back (paper section 3.2; GShard).
 
-use super::{Communicator, transport};
+use super::{BUCKET, Communicator, transport};
 use crate::error::Result;
 use crate::ops::{ExpertPeers, ExpertWeights, Hidden};
 use crate::param::Param;
@@ -116,7 +116,8 @@ impl Plan {
 }
 
 impl ExpertRanks {
-    /// The experts of `layers`, by number, spread over `comm`: this rank keeps its part of the matrices of each from now on.
+    /// The experts of `layers`, by number, spread over `comm`: this rank keeps its part of the matrices of each from now on, and of the biases
+    /// for which `spreads` is true; the gradients of other biases are, on this rank, those of its experts.
     ///
     /// # Errors
     /// A number of experts that the ranks do not divide; weights that are not `f32` on the CPU.
@@ -124,9 +125,12 @@ impl ExpertRanks {
         comm: Arc<dyn Communicator>,
         rows: RowExchange,
         layers: BTreeMap<usize, ExpertWeights>,
+        spreads: impl Fn(&Param) -> bool,
     ) -> Result<Self> {
         for weights in layers.values() {
-            for param in weights.matrices() {
+            let is_matrix = |param: &&Param| param.shape().len() == 3;
+            let all = weights.list().into_iter();
+            for param in all.filter(|param| is_matrix(param) || spreads(param)) {
                 let part = expert_part(param.shape(), comm.rank(), comm.size())?;
                 // Layers may share their weights.
                 if param.held() != part {
@@ -143,11 +147,12 @@ impl ExpertRanks {
         })
     }
 
-    /// The matrices that are spread, each once.
-    pub fn matrices(&self) -> Vec<Param> {
+    /// The weights that are spread, each once.
+    pub fn spread(&self) -> Vec<Param> {
         let mut all: Vec<Param> = Vec::new();
-        for param in self.layers.values().flat_map(ExpertWeights::matrices) {
-            if all.iter().all(|known| known.name() != param.name()) {
+        for param in self.layers.values().flat_map(ExpertWeights::list) {
+            let is_here = param.n_held() < param.n_elements();
+            if is_here && all.iter().all(|known| known.name() != param.name()) {
                 all.push(param.clone());
             }
         }
@@ -159,13 +164,26 @@ impl ExpertRanks {
         self.layers.keys().copied()
     }
 
-    /// A matrix of which `part` is here, put together on every rank.
+    /// Weights of which `part` is here, put together on every rank.
     ///
     /// # Errors
     /// The transport failed.
-    pub fn whole(&self, part: Vec<f32>) -> Result<Vec<f32>> {
-        let counts = vec![part.len(); self.comm.size()];
-        self.comm.start_all_gather(part, &counts)?.wait()
+    pub fn whole(&self, part: &[f32]) -> Result<Vec<f32>> {
+        let n_ranks = self.comm.size();
+        let mut out = vec![0.0; part.len() * n_ranks];
+        let mut at = 0;
+        for piece in part.chunks((BUCKET / n_ranks).max(1)) {
+            let counts = vec![piece.len(); n_ranks];
+            let all = self
+                .comm
+                .start_all_gather(piece.to_vec(), &counts)?
+                .wait()?;
+            for (rank, theirs) in all.chunks_exact(piece.len()).enumerate() {
+                out[rank * part.len() + at..][..piece.len()].copy_from_slice(theirs);
+            }
+            at += piece.len();
+        }
+        Ok(out)
     }
 
     /// Seconds spent on exchanges since the last call.
@@ -239,9 +257,10 @@ impl ExpertRanks {
         if !self.rows.apart {
             return f();
         }
-        let earlier = weights.matrices().map(Param::take_grad);
+        let all = weights.list();
+        let earlier = all.map(Param::take_grad);
         let out = f()?;
-        for (param, earlier) in weights.matrices().into_iter().zip(earlier) {
+        for (param, earlier) in all.into_iter().zip(earlier) {
             if let Some(mut sum) = earlier {
                 if let Some(new) = param.take_grad() {
                     add_into(&mut sum, &new);
@@ -269,7 +288,7 @@ impl ExpertRanks {
 ///
 /// # Errors
 /// The ranks do not divide the experts.
-pub fn expert_part(shape: &[usize], rank: usize, n_ranks: usize) -> Result<Range<usize>> {
+fn expert_part(shape: &[usize], rank: usize, n_ranks: usize) -> Result<Range<usize>> {
     let e = shape.first().copied().unwrap_or(0);
     if n_ranks == 0 || !e.is_multiple_of(n_ranks) {
         return Err(transport(format!(

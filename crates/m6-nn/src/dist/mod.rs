@@ -16,7 +16,7 @@ pub mod threads;
 mod weights;
 
 pub use buckets::{BUCKET, Bucket, Piece, buckets};
-pub use experts::{ExpertRanks, RowExchange, expert_part};
+pub use experts::{ExpertRanks, RowExchange};
 pub use shards::Shards;
 pub use sums::GradSum;
 pub use weights::Weights;

@@ -36,12 +36,20 @@ pub(crate) struct Held {
     pub experts: Range<usize>,
 }
 
+/// Of biases `[e, o]`, those of the experts that are held.
+fn own<'a, T>(b_eo: &'a [T], experts: &Range<usize>, o: usize) -> &'a [T] {
+    match b_eo.len() == experts.len() * o {
+        true => b_eo,
+        false => &b_eo[experts.start * o..experts.end * o],
+    }
+}
+
 impl<T: Real> Views<'_, T> {
     fn up(&self) -> Stack<'_, T> {
         let Held { d, f, experts } = &self.held;
         Stack {
             w_eok: &self.up,
-            b_eo: &self.up_bias[experts.start * f..experts.end * f],
+            b_eo: own(&self.up_bias, experts, *f),
             o: *f,
             k: *d,
         }
@@ -51,7 +59,7 @@ impl<T: Real> Views<'_, T> {
         let Held { d, f, experts } = &self.held;
         Stack {
             w_eok: &self.down,
-            b_eo: &self.down_bias[experts.start * d..experts.end * d],
+            b_eo: own(&self.down_bias, experts, *d),
             o: *d,
             k: *f,
         }
@@ -59,12 +67,7 @@ impl<T: Real> Views<'_, T> {
 }
 
 impl ExpertWeights {
-    /// The matrices, which ranks may share out.
-    pub(crate) fn matrices(&self) -> [&Param; 2] {
-        [&self.up_efd, &self.down_edf]
-    }
-
-    /// What this process has of the layer. Matrices may be held in part; biases, which are small, are with everybody.
+    /// What this process has of the layer. Of matrices held in part the biases may be held so, too, or whole.
     pub(crate) fn held(&self) -> Result<Held> {
         let (_, f, d) = self.up_efd.var().dims3()?;
         let held = self.up_efd.held();
@@ -143,7 +146,7 @@ fn grads<T: Real>(
     }
     if bias.is_trainable() {
         let own = kernel::bias_grad(dy_ro, offsets, o);
-        if own.len() == bias.n_elements() {
+        if own.len() == bias.n_held() {
             return bias.add_grad(&own);
         }
         bias.accumulate(|db: &mut [T], filled| {

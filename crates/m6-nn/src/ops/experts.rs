@@ -27,7 +27,7 @@ pub struct ExpertWeights {
 }
 
 impl ExpertWeights {
-    pub(super) fn list(&self) -> [&Param; 4] {
+    pub(crate) fn list(&self) -> [&Param; 4] {
         [
             &self.up_efd,
             &self.up_bias_ef,
@@ -102,7 +102,7 @@ pub fn experts(
     glue::expect_dtype("gates", gates_ns, x_nd)?;
     // Whoever has all of the experts asks nobody.
     let is_whole = |param: &&Param| param.n_held() == param.n_elements();
-    let peers = peers.filter(|_| !weights.matrices().iter().all(is_whole));
+    let peers = peers.filter(|_| !weights.list().iter().all(is_whole));
     if !is_fused(x_nd) && peers.is_none() {
         return composed::experts(x_nd, gates_ns, routing, weights);
     }

@@ -250,13 +250,13 @@ impl Conductor {
     }
 
     /// Notes that the model is about to make an exchange of rows itself, which has to be the one that is due.
-    fn passes(&self, is_due: impl Fn(Op) -> bool) -> Result<Arc<ExpertRanks>> {
+    fn passes(&self, is_due: impl Fn(Op) -> bool) -> Result<(Arc<ExpertRanks>, Op)> {
         let mut guard = self.program();
         let due = guard.as_ref().and_then(|p| p.ops.get(p.n_done).copied());
         match (guard.as_mut(), due, &self.rows) {
             (Some(program), Some(op), Some(rows)) if is_due(op) => {
                 program.n_done += 1;
-                Ok(Arc::clone(rows))
+                Ok((Arc::clone(rows), op))
             }
             _ => Err(Error::Value {
                 op: "rows of experts",
@@ -297,15 +297,18 @@ impl ExpertPeers for Conductor {
         layer: usize,
         x_rd: Vec<f32>,
         offsets: &[usize],
-        save: bool,
+        _: bool,
     ) -> Result<Vec<f32>> {
+        // Whether a backward pass follows is the same for all, also where this rank's own rows have none: behind what is frozen.
         let is_due = |op| matches!(op, Op::Rows { block, .. } if block == layer);
-        self.passes(is_due)?.forward(layer, x_rd, offsets, save)
+        let (rows, op) = self.passes(is_due)?;
+        let save = matches!(op, Op::Rows { save: true, .. });
+        rows.forward(layer, x_rd, offsets, save)
     }
 
     fn backward(&self, layer: usize, dy_rd: Vec<f32>) -> Result<Vec<f32>> {
-        self.passes(|op| op == Op::RowGrads(layer))?
-            .backward(layer, dy_rd)
+        let (rows, _) = self.passes(|op| op == Op::RowGrads(layer))?;
+        rows.backward(layer, dy_rd)
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) struct Mesh {
 pub(crate) enum Place {
     /// Every rank has it, and a gradient of its own micro-batches.
     Shared,
-    /// Every rank has it, and the gradient of its part of it is where the experts of that part are: the biases of experts.
+    /// Every rank has it, and the gradient of its part of it is where the experts of that part are: biases of experts that cannot be spread.
     Beside,
-    /// A rank has a part of it, whose gradient is made there: the matrices of experts.
+    /// A rank has a part of it, whose gradient is made there: experts.
     Spread,
 }
 
@@ -86,12 +86,15 @@ impl Mesh {
     }
 }
 
-/// Where a parameter of this name is, when experts are spread.
-pub(crate) fn place_of(name: &str) -> Place {
-    match (is_expert_matrix(name), name.contains(".moe.")) {
+/// Where a parameter of this name is, when experts are spread. Biases are beside where the optimizer updates them `whole` (Adafactor has means over
+/// all experts), and with `exact`, since the chunks by which norms are summed would be cut.
+pub(crate) fn place_of(name: &str, whole: bool, exact: bool) -> Place {
+    let is_bias = name.contains(".moe.") && name.ends_with(".bias");
+    match (is_expert_matrix(name), is_bias) {
         (true, _) => Place::Spread,
-        (false, true) if name.ends_with(".bias") => Place::Beside,
-        _ => Place::Shared,
+        (false, true) if whole || exact => Place::Beside,
+        (false, true) => Place::Spread,
+        (false, false) => Place::Shared,
     }
 }
 
@@ -100,12 +103,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matrices_of_experts_are_spread_and_their_biases_are_not() {
-        let place = |name: &str| place_of(&format!("blocks.3.{name}"));
+    fn matrices_of_experts_are_spread_and_their_biases_where_they_can_be() {
+        let place = |name: &str| place_of(&format!("blocks.3.{name}"), false, true);
         assert_eq!(place("moe.up.weight"), Place::Spread);
         assert_eq!(place("moe.down.bias"), Place::Beside);
         assert_eq!(place("moe.router.weight"), Place::Shared);
         assert_eq!(place("ffn.up.bias"), Place::Shared);
+        let bias = |whole, exact| place_of("blocks.3.moe.up.bias", whole, exact);
+        assert_eq!(bias(false, false), Place::Spread);
+        assert_eq!(bias(true, false), Place::Beside);
     }
 
     #[test]

@@ -17,9 +17,11 @@ pub(crate) use agree::exchange;
 pub use shares::{RankShare, rank_shares};
 pub(crate) use team::Team;
 
-use crate::config::TrainConfig;
+use crate::config::{OptimizerKind, TrainConfig};
 use m6_model::ModelConfig;
 use m6_nn::glue::CHUNK;
+use m6_nn::kernels::adamw8::LEAST;
+use m6_nn::kernels::dynamic8::BLOCK;
 use serde::{Deserialize, Serialize};
 
 /// What the gradient of an update is clipped by.
@@ -86,8 +88,8 @@ impl ParallelConfig {
         if self.zero > 3 {
             problems.push(format!("zero = {}: expected 0, 1, 2 or 3", self.zero));
         }
-        if self.clip == ClipBy::Local && (self.zero > 1 || self.exact) {
-            let what = "clip = \"local\": expected zero 0 or 1 and exact off, since a rank clips what it has summed of its own";
+        if self.clip == ClipBy::Local && (self.zero > 1 || self.exact || self.expert > 1) {
+            let what = "clip = \"local\": expected zero 0 or 1, exact off and expert 1, since a rank clips what it has summed of its own";
             problems.push(what.into());
         }
         problems
@@ -101,8 +103,12 @@ impl ParallelConfig {
         n_ranks: usize,
     ) -> Vec<String> {
         let of_ranks = self.problems_with(train, n_ranks).into_iter();
-        let all = of_ranks.chain(self.problems_with_experts(model, n_ranks));
-        all.map(|problem| format!("parallel.{problem}")).collect()
+        let all = of_ranks.chain(self.problems_with_experts(model, train, n_ranks));
+        let mut all: Vec<String> = all.map(|problem| format!("parallel.{problem}")).collect();
+        if model.n_distinct() < model.n_layers && self.zero == 3 && n_ranks > 1 {
+            all.push("model.distinct_layers: blocks that share weights cannot be given back one by one; use parallel.zero = 2".into());
+        }
+        all
     }
 
     /// Every problem of training so with `n_ranks` processes, one line each.
@@ -142,15 +148,20 @@ impl ParallelConfig {
         }
         if self.expert > 1 && !n_ranks.is_multiple_of(self.expert) {
             problems.push(format!(
-                "expert = {}: expected a divisor of the {n_ranks} ranks that were started",
-                self.expert
+                "expert = {}: expected a divisor of the {n_ranks} ranks that were started; start a multiple of {} (mpirun -n), or, to plan, set parallel.data",
+                self.expert, self.expert
             ));
         }
         problems
     }
 
     /// Every problem of spreading the experts of `model` over `n_ranks` processes, one line each.
-    fn problems_with_experts(&self, model: &ModelConfig, n_ranks: usize) -> Vec<String> {
+    fn problems_with_experts(
+        &self,
+        model: &ModelConfig,
+        train: &TrainConfig,
+        n_ranks: usize,
+    ) -> Vec<String> {
         let (n, e) = (self.expert, model.experts.n_experts);
         if n <= 1 {
             return Vec::new();
@@ -166,7 +177,21 @@ impl ParallelConfig {
                 "exact: expected expert = {n_ranks}, all ranks, or 1: groups of {n} sum the gradients of experts among themselves first"
             ));
         }
+        if self.exact && model.n_distinct() < model.n_layers {
+            problems.push("exact: blocks that share experts (model.distinct_layers) add their gradients in another order when those are spread".into());
+        }
+        if self.exact && self.half_rows {
+            problems
+                .push("exact: expected half_rows = false, since one process rounds no rows".into());
+        }
         let part = e / n * model.d_model * model.d_ff;
+        let sizes = [part, e / n * model.d_ff, e / n * model.d_model];
+        let cuts_block = |&size: &usize| LEAST <= size * n && !size.is_multiple_of(BLOCK);
+        if train.optimizer == OptimizerKind::AdamW8 && sizes.iter().any(cuts_block) {
+            problems.push(format!(
+                "expert = {n}: a rank has {sizes:?} numbers of the weights of experts, expected multiples of {BLOCK}, the blocks of adamw8"
+            ));
+        }
         if self.exact && !part.is_multiple_of(CHUNK) {
             problems.push(format!(
                 "exact: a rank has {part} numbers of a matrix of experts, expected a multiple of {CHUNK}, by which norms are summed"
@@ -251,7 +276,11 @@ mod tests {
                 ..ParallelConfig::default()
             };
             set(&mut config);
-            let problems = config.problems_with_experts(&model, 4);
+            let train = TrainConfig {
+                optimizer: OptimizerKind::AdamW8,
+                ..TrainConfig::default()
+            };
+            let problems = config.problems_with_experts(&model, &train, 4);
             assert_eq!(problems.len(), expected.len(), "{problems:?}");
             for (problem, expected) in problems.iter().zip(expected) {
                 assert!(problem.contains(expected), "{problem}, not: {expected}");
@@ -262,6 +291,9 @@ mod tests {
         check(6, |_| (), &["n_experts (6)"]);
         check(1, |_| (), &["n_experts (1)"]);
         check(8, |c| c.exact = true, &["a multiple of 65536"]);
+        check(68, |c| c.zero = 1, &["blocks of adamw8"]);
+        let halved = |c: &mut ParallelConfig| (c.exact, c.half_rows) = (true, true);
+        check(16, halved, &["half_rows = false"]);
         let two = |c: &mut ParallelConfig| (c.expert, c.exact) = (2, true);
         check(16, two, &["expected expert = 4"]);
     }

@@ -23,7 +23,8 @@ pub struct RankShare {
     pub moments: u64,
 }
 
-/// One for each of `n_ranks` (at least 1) that train `model`: the very parts that the run would have.
+/// One for each of `n_ranks` (at least 1) that train `model`: the very parts that the run would have, for settings without
+/// [`ParallelConfig::problems`].
 pub fn rank_shares(
     model: &ModelConfig,
     train: &TrainConfig,
@@ -43,30 +44,37 @@ pub fn rank_shares(
         .iter()
         .map(|spec| train.optimizer.rule(&spec.name, &hidden))
         .collect();
+    // One rank has all experts, however many would share them.
+    let expert = match n_ranks {
+        1 => 1,
+        _ => parallel.expert.clamp(1, n_ranks),
+    };
     let tensors: Vec<Tensor> = learning
         .iter()
         .zip(&rules)
         .map(|(spec, rule)| Tensor {
             n_elements: spec.n_elements() as usize,
             whole: !rule.divides(),
-            place: match parallel.expert > 1 {
-                true => place_of(&spec.name),
+            place: match expert > 1 {
+                true => place_of(&spec.name, !rule.divides(), parallel.exact),
                 false => Place::Shared,
             },
         })
         .collect();
-    let mesh = Mesh {
-        n_ranks,
-        expert: parallel.expert.max(1),
-    };
+    let mesh = Mesh { n_ranks, expert };
     let shards = mesh.deal(&tensors).owned;
     let zero = parallel.zero_with(n_ranks);
     // What a rank has of the parameters: of experts its part.
-    let held = tensors.iter().map(|tensor| match tensor.place {
+    let held = |tensor: &Tensor| match tensor.place {
         Place::Spread => tensor.n_elements / mesh.expert,
         Place::Shared | Place::Beside => tensor.n_elements,
-    });
-    let total = held.sum::<usize>() as u64;
+    };
+    let total = tensors.iter().map(held).sum::<usize>() as u64;
+    // Gradients that a rank adds up itself until the last round.
+    let late = tensors
+        .iter()
+        .filter(|tensor| parallel.exact && tensor.place != Place::Shared);
+    let late = late.map(held).sum::<usize>() as u64;
     let mut by_block = vec![0_u64; model.n_layers + 1];
     for spec in &learning {
         by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
@@ -92,7 +100,7 @@ pub fn rank_shares(
                     (1, _) if train.blockwise => largest,
                     (1, _) => total,
                     (_, 0 | 1) => total + updated,
-                    _ => updated,
+                    _ => updated + late,
                 },
             moments: learning
                 .iter()
@@ -108,7 +116,6 @@ pub fn rank_shares(
 mod tests {
     use super::*;
     use crate::OptimizerKind;
-    use m6_model::spec::is_expert_matrix;
 
     fn shares(n: usize, zero: u8, optimizer: OptimizerKind) -> Vec<RankShare> {
         let train = TrainConfig {
@@ -162,7 +169,8 @@ mod tests {
             rank_shares(&model, &TrainConfig::default(), &parallel, n)
         };
         let all = specs(&model);
-        let experts = all.iter().filter(|spec| is_expert_matrix(&spec.name));
+        let is_spread = |name: &str| place_of(name, false, false) == Place::Spread;
+        let experts = all.iter().filter(|spec| is_spread(&spec.name));
         let experts: u64 = experts.map(|spec| spec.n_elements()).sum();
         assert!(experts > 0);
         let (one, spread) = (of(1, 1, 4), of(4, 1, 4));
@@ -174,6 +182,7 @@ mod tests {
             assert_eq!(sum(&spread, |s| s.updated), sum(&one, |s| s.updated));
             assert_eq!(sum(&spread, |s| s.moments), sum(&one, |s| s.moments));
         }
+        assert_eq!(of(4, 0, 1), of(1, 0, 1));
     }
 
     #[test]

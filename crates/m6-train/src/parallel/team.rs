@@ -62,36 +62,29 @@ impl Team {
         };
         let params = model.params().iter().filter(|p| p.is_trainable());
         let params: Vec<Param> = params.cloned().collect();
-        let rows = spread_experts(comm, config, mesh, model)?;
+        let place = |param: &Param| match mesh.expert {
+            1 => Place::Shared,
+            _ => place_of(param.name(), whole.contains(param.name()), config.exact),
+        };
+        let rows = spread_experts(comm, config, mesh, model, place)?;
         let tensor = |param: &Param| Tensor {
             n_elements: param.n_elements(),
             whole: whole.contains(param.name()),
-            place: match &rows {
-                Some(_) => place_of(param.name()),
-                None => Place::Shared,
-            },
+            place: place(param),
         };
         let deal = mesh.deal(&params.iter().map(tensor).collect::<Vec<_>>());
         let n_blocks = model.config().n_layers;
         let mut sections = Vec::new();
-        for (place, numbers, shards) in deal.sections {
+        for part in deal.sections {
             // An exchange with nothing in it would still be one.
-            if rows.is_none() && place != Place::Shared {
-                continue;
+            if rows.is_some() || part.0 == Place::Shared {
+                let late = config.exact && part.0 != Place::Shared;
+                sections.push(section(comm, mesh, part, &params, (n_blocks, zero, late))?);
             }
-            let comm = match place {
-                Place::Spread => comm.split(mesh.place(comm.rank()), comm.rank())?,
-                Place::Shared | Place::Beside => Arc::clone(comm),
-            };
-            let own: Vec<Param> = numbers.iter().map(|&i| params[i].clone()).collect();
-            let groups = groups(&own, n_blocks);
-            let (like, of) = (Arc::clone(&comm), shards.clone());
-            sections.push(Section {
-                sum: Arc::new(GradSum::new(like, own.clone(), &groups, of, zero >= 2)),
-                weights: Arc::new(Weights::new(comm, own, &groups, shards, zero == 3)?),
-                numbers,
-                late: config.exact && place != Place::Shared,
-            });
+        }
+        if zero == 3 || rows.is_some() {
+            // The whole model was here until now.
+            m6_nn::alloc::trim();
         }
         let conductor = Conductor::new(n_blocks, sections.clone(), rows.clone(), checkpointing);
         let conductor = Arc::new(conductor);
@@ -160,7 +153,7 @@ impl Team {
         for section in shared {
             section.weights.fetch_all()?;
         }
-        let spread = self.rows.iter().flat_map(|rows| rows.matrices());
+        let spread = self.rows.iter().flat_map(|rows| rows.spread());
         let spread: Vec<_> = spread.map(|param| (param.held(), param)).collect();
         for (_, param) in &spread {
             param.hold_all(self.values(param)?)?;
@@ -175,6 +168,9 @@ impl Team {
         for section in shared {
             section.weights.release_all()?;
         }
+        if self.shards_weights() {
+            m6_nn::alloc::trim();
+        }
         out
     }
 
@@ -188,7 +184,7 @@ impl Team {
             _ => param.with_values(<[f32]>::to_vec)?,
         };
         match &self.rows {
-            Some(rows) if held.len() < param.n_elements() => Ok(rows.whole(held)?),
+            Some(rows) if held.len() < param.n_elements() => Ok(rows.whole(&held)?),
             _ => Ok(held),
         }
     }
@@ -235,12 +231,36 @@ fn groups(params: &[Param], n_blocks: usize) -> Vec<Vec<usize>> {
     groups
 }
 
+/// What the ranks that have the parameters of a place do together, of a model of `n_blocks` under a stage of ZeRO; see [`Section::late`].
+fn section(
+    comm: &Arc<dyn Communicator>,
+    mesh: Mesh,
+    (place, numbers, shards): (Place, Vec<usize>, Shards),
+    params: &[Param],
+    (n_blocks, zero, late): (usize, u8, bool),
+) -> Result<Section> {
+    let comm = match place {
+        Place::Spread => comm.split(mesh.place(comm.rank()), comm.rank())?,
+        Place::Shared | Place::Beside => Arc::clone(comm),
+    };
+    let own: Vec<Param> = numbers.iter().map(|&i| params[i].clone()).collect();
+    let groups = groups(&own, n_blocks);
+    let (like, of) = (Arc::clone(&comm), shards.clone());
+    Ok(Section {
+        sum: Arc::new(GradSum::new(like, own.clone(), &groups, of, zero >= 2)),
+        weights: Arc::new(Weights::new(comm, own, &groups, shards, zero == 3)?),
+        numbers,
+        late,
+    })
+}
+
 /// Spreads the experts of the model over the groups of the mesh, where those are more than one rank.
 fn spread_experts(
     comm: &Arc<dyn Communicator>,
     config: &ParallelConfig,
     mesh: Mesh,
     model: &Model,
+    place: impl Fn(&Param) -> Place,
 ) -> Result<Option<Arc<ExpertRanks>>> {
     if mesh.expert == 1 {
         return Ok(None);
@@ -250,6 +270,7 @@ fn spread_experts(
         apart: config.exact,
         half: config.half_rows,
     };
-    let rows = ExpertRanks::new(group, exchange, model.expert_layers())?;
+    let spreads = |param: &Param| place(param) == Place::Spread;
+    let rows = ExpertRanks::new(group, exchange, model.expert_layers(), spreads)?;
     Ok(Some(Arc::new(rows)))
 }

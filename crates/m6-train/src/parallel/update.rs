@@ -289,7 +289,8 @@ impl Trainer {
             }
             Ok(own)
         });
-        let all: Vec<Vec<ToldSums>> = team.told(own)?;
+        // A rank that failed between exchanges leaves at once, and its end is the job's: others may wait for it where nothing is told.
+        let all: Vec<Vec<ToldSums>> = team.told(Ok(own?))?;
         let mut sums = TaskSums::new(held_out.task_names().len());
         for round in 0..n_rounds {
             all.iter().for_each(|own| sums.merge(&own[round]));

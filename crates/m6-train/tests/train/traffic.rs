@@ -146,6 +146,7 @@ fn ranks_send_what_the_plan_says() {
         (2, 2, 1, false),
         (4, 2, 1, true),
         (4, 2, 2, false),
+        (4, 2, 3, false),
         (4, 4, 3, true),
     ];
     for (n, expert, zero, checkpointing) in meshes {
@@ -185,6 +186,6 @@ fn ranks_send_what_the_plan_says() {
         let what =
             format!("{n} ranks, groups of {expert}, ZeRO {zero}: {sent:.0} bytes of {planned:.0}");
         eprintln!("{what}");
-        assert!((sent / planned - 1.0).abs() < 0.1, "{what}");
+        assert!((sent / planned - 1.0).abs() < 0.05, "{what}");
     }
 }

@@ -109,7 +109,8 @@ fn spread(n: usize, idle: &[usize], exchange: RowExchange) -> (Vec<[Vec<f32>; 3]
     let one = |comm: Arc<dyn Communicator>| {
         let (rank, weights) = (comm.rank(), weights());
         let layers = BTreeMap::from([(LAYER, weights.clone())]);
-        let peers = Arc::new(ExpertRanks::new(comm, exchange, layers).unwrap());
+        let biases = |_: &Param| !exchange.apart;
+        let peers = Arc::new(ExpertRanks::new(comm, exchange, layers, biases).unwrap());
         let found = match idle.contains(&rank) {
             true => {
                 peers.serve_forward(LAYER, true).unwrap();
@@ -134,14 +135,14 @@ fn spread(n: usize, idle: &[usize], exchange: RowExchange) -> (Vec<[Vec<f32>; 3]
             .collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
     });
-    // Matrices are in parts; a bias is whole everywhere and has a gradient where its expert is.
+    // Matrices are in parts, and so are biases unless ranks are apart: those are whole everywhere and have a gradient where their expert is.
     let mut joined = vec![Vec::new(); 4];
     for (rank, (_, grads)) in all.iter().enumerate() {
         for (i, (joined, grad)) in joined.iter_mut().zip(grads).enumerate() {
             let each = grad.len() / n;
-            match i % 2 {
-                0 => joined.extend_from_slice(grad),
-                _ => {
+            match i % 2 == 0 || !exchange.apart {
+                true => joined.extend_from_slice(grad),
+                false => {
                     let own = rank * each..(rank + 1) * each;
                     assert!(
                         grad.iter()
@@ -226,7 +227,7 @@ fn bfloat16_is_rounded_to_the_nearest_and_to_even() {
 fn experts_that_the_ranks_do_not_divide_are_refused() {
     for comm in threads::group(3) {
         let layers = BTreeMap::from([(LAYER, weights())]);
-        let error = ExpertRanks::new(comm, exchange(false, false), layers)
+        let error = ExpertRanks::new(comm, exchange(false, false), layers, |_| true)
             .err()
             .unwrap();
         assert!(
@@ -235,6 +236,6 @@ fn experts_that_the_ranks_do_not_divide_are_refused() {
         );
     }
     let solo = Arc::new(crate::dist::Solo);
-    let peers = ExpertRanks::new(solo, exchange(false, false), BTreeMap::new()).unwrap();
+    let peers = ExpertRanks::new(solo, exchange(false, false), BTreeMap::new(), |_| true).unwrap();
     assert!(peers.serve_forward(LAYER, false).is_err());
 }

@@ -29,7 +29,7 @@ pub struct Many {
 /// Plans what `args` and `config` say for `gpus` devices.
 pub fn plan(args: &PlanArgs, config: &RunConfig, gpus: usize) -> Result<Many> {
     let planner = Planner::new(job(args, config)?);
-    let mesh = Mesh::parse(&args.mesh, gpus, &config.model).map_err(refused)?;
+    let mesh = Mesh::parse(&asked_mesh(args, config), gpus, &config.model).map_err(refused)?;
     let asked = Layout {
         mesh,
         micro_batch: micro_batch(args, config, &mesh),
@@ -126,6 +126,20 @@ pub fn moments(kind: OptimizerKind) -> Moments {
         OptimizerKind::AdamW8 => Moments::AdamW8,
         OptimizerKind::Adafactor => Moments::Adafactor,
     }
+}
+
+/// The mesh that is asked for: what `--mesh` says, or else what the section `[parallel]` of the configuration sets.
+fn asked_mesh(args: &PlanArgs, config: &RunConfig) -> String {
+    if !args.mesh.is_empty() {
+        return args.mesh.clone();
+    }
+    let own = &config.parallel;
+    if *own == m6_train::ParallelConfig::default() {
+        return String::new();
+    }
+    // As a run has it; how many ranks there are, `--gpus` says.
+    let zero = own.zero.max(u8::from(own.expert > 1));
+    format!("expert={},tensor={},zero={zero}", own.expert, own.tensor)
 }
 
 /// The flag's; else the rows of a micro-batch in samples, but no more than a rank's share of the batch.

@@ -4,8 +4,8 @@ captions, every run reported.
 
     python3 bench/experts_quality.py DATA --bin target/release/m6 --work target/experts-quality --threads 1
 
-DATA is the folder of the data sets. With two choices a token (top-2, or two prototypes) an expert is half as wide, so that a token costs what it
-costs elsewhere. Losses are of the held-out rows, in nats a word, with the room of training's evaluation (`capacity_factor_eval`). Prints one JSON
+DATA is the folder of the data sets. With two choices a token (top-2, or two prototypes) all blocks have experts, half as wide, so that a token
+costs what it costs elsewhere. Losses are of the held-out rows, in nats a word, with the room of training's evaluation (`capacity_factor_eval`). Prints one JSON
 object a run and a table at the end; a run that is there already is read, not made again.
 """
 import argparse, json, os, subprocess
@@ -21,7 +21,9 @@ parser.add_argument("--seeds", type=int, nargs="*", default=[1])
 parser.add_argument("--only", nargs="*", help="names of runs")
 args = parser.parse_args()
 
-HALF = {"model.d_ff": 256}
+# Experts in every block and not in every second one; two choices of half the width there cost what one of the whole width does.
+EVERY = {"model.experts.moe_every": 1}
+HALF = {**EVERY, "model.d_ff": 256}
 
 
 def experts(n, **more):
@@ -34,10 +36,11 @@ RUNS = {
     "8, top-1, no balance loss": experts(8, aux_loss_weight=0.0),
     "32, top-1": experts(32),
     "32, top-1, no balance loss": experts(32, aux_loss_weight=0.0),
-    "32, top-2": {**experts(32, top_k=2), **HALF},
-    "32, 2 prototypes": {**experts(32, prototypes=2), **HALF},
-    "32, 2 prototypes, no balance loss": {**experts(32, prototypes=2, aux_loss_weight=0.0), **HALF},
     "128, top-1": experts(128),
+    "32 in every block, top-1": {**experts(32), **EVERY},
+    "32 in every block, top-2": {**experts(32, top_k=2), **HALF},
+    "32 in every block, 2 prototypes": {**experts(32, prototypes=2), **HALF},
+    "32 in every block, 2 prototypes, no balance loss": {**experts(32, prototypes=2, aux_loss_weight=0.0), **HALF},
 }
 
 

@@ -131,6 +131,7 @@ fn all_of(config: &TrainConfig, parallel: &ParallelConfig, n: usize) -> (f64, f6
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the figures of docs/scale.md")]
 fn ranks_send_what_the_plan_says() {
     let config = TrainConfig {
         eval_every: 0,

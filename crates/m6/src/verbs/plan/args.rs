@@ -14,7 +14,7 @@ pub struct PlanArgs {
     /// What they are: v100, a100, a100-40, h100, h200 or cpu.
     #[arg(long, value_name = "NAME", default_value = "a100")]
     pub gpu: String,
-    /// Arrangement, such as data=16,expert=16,tensor=8,zero=1; default what [parallel] sets. What is left out: tensor 1, zero 0, data and expert as many as there can be.
+    /// Arrangement, such as data=16,expert=16,tensor=8,zero=1; default what `[parallel]` sets. What is left out: tensor 1, zero 0, data and expert as many as there can be.
     #[arg(long, value_name = "AXES", requires = "gpus", default_value = "")]
     pub mesh: String,
     /// Positions of a sample: the patches of one picture, the rest words.

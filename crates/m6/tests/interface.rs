@@ -488,6 +488,7 @@ fn a_dry_run_gives_every_ranks_share() {
     assert_eq!(one.len(), 1);
     let four = ranks(&[
         "train.optimizer=adamw",
+        "train.accum=4",
         "parallel.data=4",
         "parallel.zero=3",
     ]);

@@ -411,6 +411,7 @@ fn every_key() -> Result<serde_json::Value> {
         renormalize: m6_model::RenormalizeGates::None,
         ..m6_model::ExpertsConfig::default()
     };
+    known["model"]["distinct_layers"] = 1.into();
     known["model"]["experts"] = serde_json::to_value(experts).or_usage()?;
     known["model"]["heads"] = serde_json::to_value(m6_model::HeadsConfig::default()).or_usage()?;
     known["model"]["lora"] = serde_json::to_value(m6_model::LoraConfig::default()).or_usage()?;
@@ -527,6 +528,8 @@ mod tests {
 
     #[test]
     fn a_wrong_type_names_the_key() {
+        let shared = load("m6-nano", &["model.distinct_layers=1".into()]).expect("a known key");
+        assert_eq!(shared.config.model.distinct_layers, 1);
         let failure = load("m6-nano", &["train.steps=\"many\"".into()]).expect_err("wrong type");
         assert!(
             failure.render().contains("steps") || failure.render().contains("many"),

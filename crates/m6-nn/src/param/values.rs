@@ -212,4 +212,28 @@ mod tests {
         assert_eq!(param.take_grad(), Some(vec![2.0]));
         assert_eq!((param.take_grad(), param.grad_f32()), (None, None));
     }
+
+    #[test]
+    fn a_part_that_is_held_has_values_and_gradients_of_its_own() {
+        let tensor = Tensor::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
+        let param = Param::new("p", &tensor, true).unwrap();
+        param.add_grad(&[9.0_f32; 6]).unwrap();
+        param.hold(2..4).unwrap();
+        assert_eq!((param.shape(), param.held()), (&[3, 2][..], 2..4));
+        assert_eq!(param.grad_f32(), None, "that of the whole is forgotten");
+        param.edit_values(|values| values[1] = 7.0).unwrap();
+        assert_eq!(param.with_values(<[f32]>::to_vec).unwrap(), [3.0, 7.0]);
+        param.add_grad(&[1.0_f32, 2.0]).unwrap();
+        assert_eq!(param.grad_f32(), Some(vec![1.0, 2.0]));
+        assert!(param.add_grad(&[1.0_f32; 6]).is_err());
+        // Operators that know nothing of parts take the variable for the whole, and are refused.
+        assert!(glue::view::<f32>(param.var()).is_err());
+        for part in [0..3, 3..5, 3..3] {
+            assert!(param.hold(part).is_err());
+        }
+        assert!(param.hold_all(vec![0.0; 2]).is_err());
+        param.hold_all(vec![8.0; 6]).unwrap();
+        assert_eq!(param.held(), 0..6);
+        assert_eq!(param.with_values(<[f32]>::to_vec).unwrap(), [8.0; 6]);
+    }
 }

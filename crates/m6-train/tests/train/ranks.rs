@@ -248,13 +248,16 @@ fn a_loss_that_is_not_finite_stops_every_rank_with_the_same_words() {
     for zero in [0, 3] {
         let run = dir.path().join(zero.to_string());
         let outcomes = run_on(2, &run, &config, &exact(zero), false);
-        let words: Vec<String> = outcomes
-            .into_iter()
-            .map(|o| o.unwrap_err().to_string())
-            .collect();
-        assert!(words[0].contains("is not finite"), "{words:?}");
-        assert_eq!(words[0], words[1]);
+        all_say_that_it_is_not_finite(outcomes);
     }
+}
+
+/// Every rank ends with the same words.
+pub fn all_say_that_it_is_not_finite(outcomes: Vec<m6_train::Result<Outcome>>) {
+    let words = outcomes.into_iter().map(|o| o.unwrap_err().to_string());
+    let words: Vec<String> = words.collect();
+    assert!(words[0].contains("is not finite"), "{words:?}");
+    assert!(words.iter().all(|word| *word == words[0]), "{words:?}");
 }
 
 #[test]

@@ -224,6 +224,24 @@ fn bfloat16_is_rounded_to_the_nearest_and_to_even() {
 }
 
 #[test]
+fn parts_longer_than_a_message_are_put_together_in_pieces() {
+    let n = BUCKET / 2 + 12_345;
+    std::thread::scope(|scope| {
+        for comm in threads::group(2) {
+            scope.spawn(move || {
+                let first = (comm.rank() * n) as u32;
+                let part: Vec<f32> = (first..first + n as u32).map(|i| i as f32).collect();
+                let rows = exchange(false, false);
+                let ranks = ExpertRanks::new(comm, rows, BTreeMap::new(), |_| true).unwrap();
+                let whole = ranks.whole(&part).unwrap();
+                assert_eq!(whole.len(), 2 * n);
+                assert!(whole.iter().enumerate().all(|(i, &v)| v == i as f32));
+            });
+        }
+    });
+}
+
+#[test]
 fn experts_that_the_ranks_do_not_divide_are_refused() {
     for comm in threads::group(3) {
         let layers = BTreeMap::from([(LAYER, weights())]);

@@ -189,13 +189,13 @@ const SEPARATOR_LINES: usize = 2;
 fn at_boundary(stream: &mut Stream) -> Result<bool, Fault> {
     /// Separators are of two or four bytes.
     const LOOK: usize = 8;
-    let bytes = stream.peek(LOOK)?;
+    let bytes = stream.look(LOOK)?;
     let blank = bytes.iter().take_while(|byte| b"\r\n".contains(byte));
     let (n_blank, n_lines) = blank.fold((0, 0), |(n, lines), &byte| {
         (n + 1, lines + usize::from(byte == b'\n'))
     });
     let is_end = n_blank == bytes.len();
-    let ends = is_end || n_lines >= SEPARATOR_LINES || raw_start(stream.peek(SNIFF)?);
+    let ends = is_end || n_lines >= SEPARATOR_LINES || raw_start(stream.look(SNIFF)?);
     if ends {
         stream.skip_blank()?;
     }

@@ -37,7 +37,7 @@ impl Gzip {
     pub(super) fn begin(&mut self, source: &mut Source) -> Result<(), Fault> {
         let mut want = 512;
         loop {
-            let bytes = source.fill(want)?;
+            let bytes = source.look(want)?;
             let is_all = bytes.len() < want;
             match header_len(bytes) {
                 Ok(Some(n)) => {

@@ -147,7 +147,7 @@ impl Reader {
 
     /// Reads the header of a record; the inner error says why the record cannot be read.
     fn head(&mut self) -> std::result::Result<std::result::Result<Head, String>, Fault> {
-        let bytes = self.stream.peek(SNIFF)?;
+        let bytes = self.stream.look(SNIFF)?;
         if warc::starts(bytes) {
             let limit = self.limits.header;
             let Some(n) = self.stream.head(limit)? else {
@@ -164,7 +164,7 @@ impl Reader {
             return Ok(head);
         }
         if arc::starts(bytes) {
-            let (line, n) = arc::line(self.stream.peek(arc::LINE_LIMIT)?);
+            let (line, n) = arc::line(self.stream.look(arc::LINE_LIMIT)?);
             let head = arc::parse(line);
             if head.is_ok() {
                 self.stream.consume(n);
@@ -218,7 +218,7 @@ impl Reader {
         };
         let has_head = head.length > 0
             && match head.kind {
-                Kind::Response | Kind::Revisit => http::starts(self.stream.peek(SNIFF)?),
+                Kind::Response | Kind::Revisit => http::starts(self.stream.look(SNIFF)?),
                 Kind::Request => is_http(head),
                 _ => false,
             };
@@ -277,7 +277,7 @@ fn mime(head: &Head, http: Option<&HttpHead>) -> Option<String> {
 /// The dictionary at the head of a zstd file; empty where there is none or it cannot be read.
 fn dictionary_of(file: &File, limits: Limits) -> io::Result<Vec<u8>> {
     let mut source = Source::new(Box::new(file.try_clone()?), 0);
-    if !matches!(zstd::skippable(source.fill(SNIFF)?), Some((_, true))) {
+    if !matches!(zstd::skippable(source.look(SNIFF)?), Some((_, true))) {
         return Ok(Vec::new());
     }
     match zstd::read_dictionary(&mut source, limits.dictionary) {

@@ -86,10 +86,11 @@ pub(super) fn find(source: &mut Source, want: Want, dictionary: &[u8]) -> io::Re
             return Ok(true);
         }
         let bytes = source.fill(2)?;
-        let Some((_, rest)) = bytes.split_first() else {
+        let Some((&first, rest)) = bytes.split_first() else {
             return Ok(false);
         };
         let n = match memchr3(gzip::MAGIC[0], zstd::MAGIC[0], b'\n', rest) {
+            _ if first == b'\n' => 1,
             Some(i) if rest.get(i) == Some(&b'\n') => i + 2,
             Some(i) => i + 1,
             None => bytes.len(),
@@ -102,11 +103,11 @@ impl Probe<'_> {
     /// Whether a record begins at the reading position.
     fn holds(&mut self, source: &mut Source) -> io::Result<bool> {
         let at_line_start = source.previous().is_none_or(|byte| byte == b'\n');
-        let bytes = source.fill(zstd::MAGIC.len())?;
+        let bytes = source.look(zstd::MAGIC.len())?;
         if self.want.gzip && bytes.starts_with(&gzip::MAGIC) {
             let decoder = self.gzip.get_or_insert_with(Gzip::new);
             self.out.clear();
-            decoder.probe(source.fill(GZIP_PROBE)?, &mut self.out);
+            decoder.probe(source.look(GZIP_PROBE)?, &mut self.out);
             return Ok(raw_start(&self.out));
         }
         if self.want.zstd && bytes.starts_with(&zstd::MAGIC) {
@@ -114,14 +115,14 @@ impl Probe<'_> {
                 self.zstd = Zstd::new(self.dictionary).ok();
             }
             self.out.clear();
-            let bytes = source.fill(ZSTD_PROBE)?;
+            let bytes = source.look(ZSTD_PROBE)?;
             if let Some(decoder) = &mut self.zstd {
                 decoder.probe(bytes, &mut self.out);
             }
             return Ok(raw_start(&self.out));
         }
         let is_letter = bytes.first().is_some_and(u8::is_ascii_alphabetic);
-        Ok(self.want.raw && at_line_start && is_letter && raw_start(source.fill(RAW_PROBE)?))
+        Ok(self.want.raw && at_line_start && is_letter && raw_start(source.look(RAW_PROBE)?))
     }
 }
 

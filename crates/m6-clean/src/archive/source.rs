@@ -83,6 +83,12 @@ impl Source {
         Ok(&self.buffer[self.at..self.end])
     }
 
+    /// The next `n` bytes, fewer only where the file ends: what is decided by these does not depend on how much is buffered.
+    pub(super) fn look(&mut self, n: usize) -> io::Result<&[u8]> {
+        let bytes = self.fill(n)?;
+        Ok(&bytes[..bytes.len().min(n)])
+    }
+
     /// Makes room behind `end`, so that `n` bytes from `at` on fit.
     fn make_room(&mut self, n: usize) {
         if self.end < self.buffer.len() && self.at + n <= self.buffer.len() {

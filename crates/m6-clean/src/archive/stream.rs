@@ -147,6 +147,12 @@ impl Stream {
         Ok(self.window.get(self.at..).unwrap_or_default())
     }
 
+    /// The next `n` bytes, fewer only where the segment ends: what is decided by these does not depend on how much is decoded.
+    pub(super) fn look(&mut self, n: usize) -> Result<&[u8], Fault> {
+        let bytes = self.peek(n)?;
+        Ok(bytes.get(..n).unwrap_or(bytes))
+    }
+
     /// Takes bytes that were peeked at.
     pub(super) fn consume(&mut self, n: usize) {
         match self.codec {
@@ -253,7 +259,7 @@ impl Stream {
         let first = self.peek(1)?.first().copied();
         // Nothing but a letter begins a record, and most bytes are none that do.
         let is_candidate = first.is_some_and(|byte| byte.is_ascii_alphabetic());
-        Ok(is_candidate && raw_start(self.peek(SNIFF)?))
+        Ok(is_candidate && raw_start(self.look(SNIFF)?))
     }
 
     /// Goes to the next line of the segment that begins a record; false at its end.

@@ -43,9 +43,32 @@ fn three() -> [Vec<u8>; 3] {
     ]
 }
 
+/// Gives a few bytes at a time, as a slow disk or a pipe may.
+struct Drip {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Drip {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let rest = &self.bytes[self.at..];
+        let n = rest.len().min(out.len()).min(1 + self.at % 37);
+        out[..n].copy_from_slice(&rest[..n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+/// The items of an archive, which must not depend on how much of it is read at once.
 fn items(bytes: &[u8]) -> Vec<Item> {
-    let reader = Reader::from_read(Cursor::new(bytes.to_vec()), Limits::default());
-    reader.map(|item| item.expect("memory reads")).collect()
+    let read = |input: Box<dyn Read + Send>| -> Vec<Item> {
+        let reader = Reader::from_read(input, Limits::default());
+        reader.map(|item| item.expect("memory reads")).collect()
+    };
+    let bytes = bytes.to_vec();
+    let items = read(Box::new(Cursor::new(bytes.clone())));
+    assert_eq!(items, read(Box::new(Drip { bytes, at: 0 })));
+    items
 }
 
 /// One word or two an item: the address and `!` with why a record is cut, or `@offset` for damage.
@@ -194,32 +217,6 @@ fn long_payloads_are_cut_at_the_limit_and_the_next_record_found() {
                 .collect();
             assert_eq!(sketch(&found), ["http://a/", expected, "http://c/"]);
         }
-    }
-}
-
-/// Gives one byte a read.
-struct Drip(Cursor<Vec<u8>>);
-
-impl Read for Drip {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        let n = out.len().min(1);
-        self.0.read(&mut out[..n])
-    }
-}
-
-#[test]
-fn items_do_not_depend_on_how_the_bytes_come() {
-    let [a, b, c] = three();
-    let mut broken = gzip(&b);
-    broken[100] ^= 1;
-    for bytes in [
-        [a.clone(), b"junk\r\n".to_vec(), b.clone(), c.clone()].concat(),
-        [gzip(&a), broken, gzip(&c)].concat(),
-        gzip(&[a, b, c].concat()),
-    ] {
-        let reader = Reader::from_read(Drip(Cursor::new(bytes.clone())), Limits::default());
-        let dripped: Vec<Item> = reader.map(Result::unwrap).collect();
-        assert_eq!(dripped, items(&bytes));
     }
 }
 

@@ -18,9 +18,17 @@ const SKIPPABLE_HEADER: usize = 8;
 /// The skippable frame that holds the dictionary of a `.warc.zst` file (IIPC, WARC compression with zstd).
 const DICTIONARY_FRAME: u32 = 0x184d_2a5d;
 
+/// Bytes of a frame that tell how long its header is.
+const FRAME_HEADER: usize = 5;
+
+/// Bytes before a block that tell its kind and length.
+const BLOCK_HEADER: usize = 3;
+
 /// Decodes frames.
 pub(super) struct Zstd {
     decoder: Decoder<'static>,
+    /// Bytes that the decoder asks for next.
+    hint: usize,
 }
 
 impl Zstd {
@@ -32,11 +40,15 @@ impl Zstd {
             Ok(decoder)
         };
         let decoder = build().map_err(|error| Fault::Corrupt(format!("zstd: {error}")))?;
-        Ok(Self { decoder })
+        Ok(Self {
+            decoder,
+            hint: FRAME_HEADER,
+        })
     }
 
     /// Makes ready for the next frame.
     pub(super) fn begin(&mut self) -> Result<(), Fault> {
+        self.hint = FRAME_HEADER;
         let ready = self.decoder.reinit();
         ready.map_err(|error| Fault::Corrupt(format!("zstd: {error}")))
     }
@@ -47,10 +59,12 @@ impl Zstd {
         loop {
             let input = source.fill(1)?;
             let n_input = input.len();
+            let block = input.get(..self.step()).unwrap_or(input);
             let (n_used, hint) = self
-                .run(input, out)
+                .run(block, out)
                 .map_err(|error| Fault::Corrupt(format!("zstd: {error}")))?;
             source.consume(n_used);
+            self.hint = hint;
             if hint == 0 {
                 return Ok(true);
             }
@@ -60,6 +74,17 @@ impl Zstd {
             if n_used == 0 && source.fill(n_input + 1)?.len() == n_input {
                 return Err(Fault::Cut);
             }
+        }
+    }
+
+    /// Bytes to give the decoder at once: to the end of a header or of a block and no further, since an error in the next block
+    /// would cost what came out of this one.
+    ///
+    /// The decoder asks for a block together with the header of the next.
+    fn step(&self) -> usize {
+        match self.hint.checked_sub(BLOCK_HEADER) {
+            None | Some(0) => self.hint,
+            Some(n) => n,
         }
     }
 

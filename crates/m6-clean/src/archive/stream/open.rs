@@ -35,7 +35,7 @@ impl Stream {
             self.skip_padding()?;
             self.source.mark();
             self.start = self.source.offset();
-            let bytes = self.source.fill(SNIFF)?;
+            let bytes = self.source.look(SNIFF)?;
             if bytes.is_empty() {
                 return Ok(Opened::End);
             }
@@ -132,7 +132,7 @@ impl Stream {
         let Some(codec @ (Codec::Gzip | Codec::Zstd)) = self.codec else {
             return Ok(false);
         };
-        let bytes = self.source.fill(zstd::MAGIC.len())?;
+        let bytes = self.source.look(zstd::MAGIC.len())?;
         let goes_on = match codec {
             Codec::Gzip => bytes.starts_with(&gzip::MAGIC),
             _ => bytes.starts_with(&zstd::MAGIC),

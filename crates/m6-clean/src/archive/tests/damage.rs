@@ -185,6 +185,34 @@ fn a_broken_member_is_named_the_same_however_it_is_read() {
     assert_eq!(items(&bytes), [expected]);
 }
 
+#[test]
+fn what_is_looked_at_after_damage_is_as_much_however_it_is_read() {
+    // Found by fuzzing: a member whose header runs on behind what is looked at, up to one that is sound.
+    let mut header = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3];
+    header.extend_from_slice(&20_000_u16.to_le_bytes());
+    header.extend_from_slice(&[0; 20_000]);
+    let [a, _, c] = three().map(|record| gzip(&record));
+    let body = &a[10..];
+    let at = format!("@{}", a.len());
+    let bytes = [&a, &[7; 50][..], &header, body, &c].concat();
+    check("long header", &bytes, &["http://a/", &at, "http://c/"]);
+    let [a, _, c] = three();
+    let at = format!("@{}", a.len());
+    let bytes = [a, b"x\n\n".to_vec(), c].concat();
+    check("empty line", &bytes, &["http://a/", &at, "http://c/"]);
+}
+
+#[test]
+fn a_frame_gives_what_lies_before_its_damage_however_it_is_read() {
+    // Two blocks as they are, without a checksum: one of two records, one of a kind that does not exist.
+    let record = [raw("http://a/", "text"), raw("http://b/", "text")].concat();
+    let n = u32::try_from(record.len()).unwrap();
+    let head = |kind: u32| (n << 3 | kind << 1).to_le_bytes()[..3].to_vec();
+    let begin = b"\x28\xb5\x2f\xfd\0\x58";
+    let frame = [&begin[..], &head(0), &record, &head(3), &record].concat();
+    check("a block", &frame, &["http://a/", "@0"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

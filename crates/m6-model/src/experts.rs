@@ -5,7 +5,7 @@
 use crate::config::{ExpertsConfig, ModelConfig, Room};
 use crate::params::{Linear, Lookup};
 use m6_nn::infer::{ExpertRows, expert_rows};
-use m6_nn::ops::{self, Act, ExpertPeers, ExpertWeights, Peered};
+use m6_nn::ops::{self, Act, ExpertPeers, ExpertWeights, Peered, Peers};
 use m6_nn::{Param, Result, Tensor, glue::view};
 use std::sync::Arc;
 
@@ -122,16 +122,19 @@ impl FeedForward {
         }
     }
 
-    /// `[n, d]` to `[n, d]`, with the loss and the load of experts where there are some.
+    /// `[n, d]` to `[n, d]`, with the loss and the load of experts where there are some. The matrices of a dense layer may be split among `peers`;
+    /// experts are computed by each of those.
     pub fn forward(
         &self,
         x_nd: &Tensor,
         route: Route,
+        peers: Option<&Peers>,
     ) -> Result<(Tensor, Option<Tensor>, Option<ExpertLoad>)> {
         match self {
             Self::Dense { up, down } => {
-                let h_nf = up.forward(x_nd, Act::Gelu)?;
-                Ok((down.forward(&h_nf, Act::None)?, None, None))
+                let copied = peers.map(|peers| ops::copied(x_nd, peers)).transpose()?;
+                let h_nf = up.forward(copied.as_ref().unwrap_or(x_nd), Act::Gelu)?;
+                Ok((down.forward_summed(&h_nf, peers)?, None, None))
             }
             Self::Experts(experts) => {
                 let (y_nd, loss, load) = experts.forward(x_nd, route, self.has_loss())?;

@@ -22,6 +22,7 @@ mod load;
 mod model;
 mod params;
 mod patches;
+mod split;
 pub mod plan;
 pub mod spec;
 mod transformer;
@@ -46,4 +47,5 @@ pub use input::{
     SEGMENT_VERDICT,
 };
 pub use model::{ForwardOptions, Model, Output};
+pub use split::split_part;
 pub use vqgan::{Vqgan, VqganConfig};

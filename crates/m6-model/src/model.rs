@@ -7,8 +7,9 @@ use crate::heads::{Heads, Kinds};
 use crate::input::ModelInput;
 use crate::params::{self, Lookup, Norm};
 use crate::patches::PatchNet;
+use crate::split::split_part;
 use crate::transformer::{Block, DropPath, Dropout, Embedding, Noise};
-use m6_nn::ops::{self, Act, BlockHooks, ExpertPeers, ExpertWeights};
+use m6_nn::ops::{self, Act, BlockHooks, ExpertPeers, ExpertWeights, Peers};
 use m6_nn::{Param, Params, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,6 +69,7 @@ pub struct Model {
     pub(crate) head: Param,
     pub(crate) heads: Heads,
     hooks: Option<Arc<dyn BlockHooks>>,
+    peers: Option<Peers>,
 }
 
 impl Model {
@@ -113,6 +115,7 @@ impl Model {
             heads,
             params,
             hooks: None,
+            peers: None,
         })
     }
 
@@ -133,6 +136,23 @@ impl Model {
         for block in &mut self.blocks {
             block.ffn.set_peers(peers);
         }
+    }
+
+    /// Lets these ranks have the matrices among them, each the parts of [`crate::split_part`], which it holds from now on.
+    ///
+    /// # Errors
+    /// Weights that are not `f32` on the CPU.
+    pub fn split(&mut self, place: usize, n: usize, peers: &Peers) -> m6_nn::Result<()> {
+        for param in self.params.iter() {
+            if let Some(part) = split_part(&self.cfg, param.name(), param.shape(), place, n) {
+                param.hold(part)?;
+            }
+        }
+        self.peers = Some(peers.clone());
+        for block in &mut self.blocks {
+            block.peers = Some(peers.clone());
+        }
+        Ok(())
     }
 
     /// The block that a parameter of this name belongs to; `None` for tables, patch network, last norm and heads.
@@ -209,9 +229,7 @@ impl Model {
         }
         if words.len() == labels.len() {
             let (labels, weights) = (labels.into(), weights.into());
-            return Ok(ops::head_ce(
-                x_md, &self.head, None, labels, weights, smoothing,
-            )?);
+            return Ok(self.told(x_md, &self.head, labels, weights, smoothing)?);
         }
         // Each head tells its own rows; the losses of all come back in the order of the labels.
         let mut sum = HeadSum {
@@ -232,7 +250,7 @@ impl Model {
             let x = ops::select_rows(x_md, row_ids(rows))?;
             sum.add(
                 rows,
-                ops::head_ce(&x, head, None, labels, shares, smoothing)?,
+                self.told(&x, head, labels, shares, smoothing)?,
             )?;
         }
         if let Some(part) = self.heads.contrast(x_md, &kinds.pairs, input, &weights)? {
@@ -242,6 +260,21 @@ impl Model {
         let loss = sum.loss;
         let loss = loss.ok_or_else(|| Error::Input("there are no labels".into()))?;
         Ok((loss, sum.nll))
+    }
+
+    /// Loss of rows by a head, which may be split.
+    fn told(
+        &self,
+        x_md: &Tensor,
+        head: &Param,
+        labels: Arc<[u32]>,
+        weights: Arc<[f32]>,
+        smoothing: f32,
+    ) -> m6_nn::Result<(Tensor, Vec<f32>)> {
+        match self.peers.as_ref().filter(|_| !head.is_whole()) {
+            None => ops::head_ce(x_md, head, None, labels, weights, smoothing),
+            Some(peers) => ops::head_ce_split(x_md, head, peers, labels, weights, smoothing),
+        }
     }
 
     /// Vectors after the last norm, `[n, d]`, at every flat position.
@@ -259,6 +292,9 @@ impl Model {
     /// # Errors
     /// As [`Model::hidden`].
     pub fn logits(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
+        if !self.head.is_whole() {
+            return Err(Error::Input("the words of the head are split over ranks".into()));
+        }
         Ok(ops::linear(
             &self.hidden(input, options)?,
             &self.head,
@@ -315,7 +351,7 @@ impl Model {
         };
         let mut x_nd = self
             .embedding
-            .forward(&layout, patches_pd.as_ref(), dropout)?;
+            .forward(&layout, patches_pd.as_ref(), dropout, self.peers.as_ref())?;
         let path = (options.train && options.drop_path > 0.0)
             .then(|| DropPath::new(options.drop_path, self.cfg.n_layers, &layout.spans));
         let noise = Noise {

@@ -2,7 +2,7 @@
 
 use crate::config::ModelConfig;
 use crate::spec::{Init, Spec, specs};
-use m6_nn::ops::{self, Act};
+use m6_nn::ops::{self, Act, Peers};
 use m6_nn::{Device, Param, Params, Result, Tensor};
 use m6_store::rng::Key;
 use rayon::prelude::*;
@@ -76,6 +76,17 @@ impl Linear {
             Act::Gelu => ops::gelu(&y)?,
             Act::Relu => y.relu()?,
         })
+    }
+}
+
+impl Linear {
+    /// Without an activation; of a matrix split by its columns among `peers`, the sum of what all ranks make.
+    pub fn forward_summed(&self, x: &Tensor, peers: Option<&Peers>) -> Result<Tensor> {
+        let Some(peers) = peers else {
+            return self.forward(x, Act::None);
+        };
+        let y = ops::linear(x, &self.0.weight, None, Act::None)?;
+        ops::summed(&y, Some(&self.0.bias), peers)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::{ModelConfig, Room};
 use crate::experts::{ExpertLoad, FeedForward, Route};
 use crate::input::Layout;
 use crate::params::{Linear, Lookup, Norm};
-use m6_nn::ops::{self, Act};
+use m6_nn::ops::{self, Act, Peers};
 use m6_nn::spans::Spans;
 use m6_nn::{Param, Result, Tensor};
 use m6_store::rng::mix64;
@@ -159,12 +159,13 @@ impl Embedding {
         })
     }
 
-    /// Sum of the tables at every flat position, plus the patch vectors `[p, d]` at theirs: `[n, d]`.
+    /// Sum of the tables at every flat position, plus the patch vectors `[p, d]` at theirs: `[n, d]`. The words may be split among `peers`.
     pub fn forward(
         &self,
         layout: &Layout,
         patches_pd: Option<&Tensor>,
         dropout: Dropout,
+        peers: Option<&Peers>,
     ) -> Result<Tensor> {
         let mut tables = vec![
             (&self.tokens, layout.tokens.clone()),
@@ -185,7 +186,14 @@ impl Embedding {
                 tables.push((fine, at.parts.clone()));
             }
         }
-        let x_nd = ops::embed(&tables)?;
+        let x_nd = match peers.filter(|_| !self.tokens.is_whole()) {
+            None => ops::embed(&tables)?,
+            Some(peers) => {
+                let words_nd = ops::embed(&[(&self.tokens, words_here(&self.tokens, &tables[0].1))])?;
+                let words_nd = ops::summed(&words_nd, None, peers)?;
+                ops::add(&words_nd, &ops::embed(&tables[1..])?)?
+            }
+        };
         let x_nd = match patches_pd {
             Some(rows) => ops::scatter_rows(&x_nd, rows, layout.patch_at.clone())?,
             None => x_nd,
@@ -202,6 +210,16 @@ impl Embedding {
     }
 }
 
+/// The ids of the words of which this process has the vectors, counted from the first of those; nothing in the place of others.
+fn words_here(table: &Param, ids: &[u32]) -> Arc<[u32]> {
+    let held = table.held();
+    let d = table.shape().last().copied().unwrap_or(1).max(1);
+    let first = (held.first() / d) as u32;
+    let here = first..first + (held.n_elements() / d) as u32;
+    let local = |id: &u32| if here.contains(id) { id - first } else { ops::NONE };
+    ids.iter().map(local).collect()
+}
+
 /// One block: attention and feed-forward, each on its own residual branch.
 #[derive(Clone)]
 pub(crate) struct Block {
@@ -212,6 +230,8 @@ pub(crate) struct Block {
     pub out: Linear,
     pub ln2: Norm,
     pub ffn: FeedForward,
+    /// The ranks that have the matrices among them, where they are split.
+    pub peers: Option<Peers>,
 }
 
 impl Block {
@@ -225,6 +245,7 @@ impl Block {
             out: params.linear(&at("attn.out"))?,
             ln2: params.norm(&at("ln2"))?,
             ffn: FeedForward::new(cfg, layer, params)?,
+            peers: None,
         })
     }
 
@@ -239,8 +260,17 @@ impl Block {
         keep: Option<&Arc<[u32]>>,
         noise: &Noise,
     ) -> Result<BlockOutput> {
-        let qkv_n3d = self.qkv.forward(&self.ln1.forward(x_nd)?, Act::None)?;
-        let a_nd = ops::attention(&qkv_n3d, self.n_heads, spans)?;
+        // With all of the weights here, as a sample is drawn, there is nothing to ask the others for.
+        let peers = self.peers.as_ref();
+        let peers = peers.filter(|_| !self.qkv.0.weight.is_whole());
+        let mut h_nd = self.ln1.forward(x_nd)?;
+        if let Some(peers) = peers {
+            h_nd = ops::copied(&h_nd, peers)?;
+        }
+        let qkv_n3d = self.qkv.forward(&h_nd, Act::None)?;
+        let (_, width) = qkv_n3d.dims2()?;
+        let (_, d) = x_nd.dims2()?;
+        let a_nd = ops::attention(&qkv_n3d, self.n_heads * width / (3 * d), spans)?;
         let (x_nd, a_nd) = match keep {
             Some(rows) => (
                 ops::select_rows(x_nd, rows.clone())?,
@@ -248,10 +278,10 @@ impl Block {
             ),
             None => (x_nd.clone(), a_nd),
         };
-        let a_nd = self.out.forward(&a_nd, Act::None)?;
+        let a_nd = self.out.forward_summed(&a_nd, peers)?;
         let x_nd = self.residual(&x_nd, &a_nd, keep, noise, 0)?;
         let route = noise.route(self.layer);
-        let (h_nd, loss, load) = self.ffn.forward(&self.ln2.forward(&x_nd)?, route)?;
+        let (h_nd, loss, load) = self.ffn.forward(&self.ln2.forward(&x_nd)?, route, peers)?;
         Ok((self.residual(&x_nd, &h_nd, keep, noise, 1)?, loss, load))
     }
 

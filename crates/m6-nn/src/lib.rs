@@ -28,5 +28,5 @@ pub mod workloads;
 
 pub use candle_core::{DType, Device, Shape, Tensor, Var};
 pub use error::{Error, Result};
-pub use param::{LoadReport, Param, Params, TensorFile, backward, gradient_at, no_grad};
+pub use param::{LoadReport, Param, Params, Part, TensorFile, backward, gradient_at, no_grad};
 pub use spans::Spans;

@@ -47,8 +47,10 @@ struct Slot {
     rule: Rule,
     /// What the learning rate is multiplied by; a setting, so no part of the saved state.
     lr_scale: f64,
-    /// The elements that this optimizer updates: all, or the own part of a rank.
-    part: Range<usize>,
+    /// The elements that this optimizer updates, in their order: all, or the own part of a rank.
+    parts: Vec<Range<usize>>,
+    /// Another optimizer of the same elements saves the state of them.
+    is_saved_elsewhere: bool,
     moments: Option<Moments>,
 }
 
@@ -59,7 +61,8 @@ impl Slot {
             dtype: param.var().dtype(),
             rule: rule.of(param.shape()),
             lr_scale: 1.0,
-            part: 0..param.n_elements(),
+            parts: std::iter::once(0..param.n_elements()).collect(),
+            is_saved_elsewhere: false,
             moments: None,
         }
     }
@@ -74,7 +77,17 @@ impl Slot {
     }
 
     fn is_whole(&self) -> bool {
-        self.part == (0..self.n_elements())
+        self.parts == [0..self.n_elements()]
+    }
+
+    /// Number of the elements that this optimizer updates.
+    fn n_own(&self) -> usize {
+        self.parts.iter().map(Range::len).sum()
+    }
+
+    /// Number of the entries that a moment has for the elements of `parts`.
+    fn n_entries(kind: &Kind, parts: &[Range<usize>]) -> usize {
+        parts.iter().map(|part| kind.entries(part).len()).sum()
     }
 
     /// Whether the rule can update this part of the parameter by itself.
@@ -213,7 +226,7 @@ impl Optimizer {
             values: slot
                 .kinds()
                 .iter()
-                .map(|kind| kind.zeros(slot.dtype, kind.entries(&slot.part).len()))
+                .map(|kind| kind.zeros(slot.dtype, Slot::n_entries(kind, &slot.parts)))
                 .collect(),
             n_updates: 0,
         });

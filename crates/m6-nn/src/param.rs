@@ -1,11 +1,13 @@
 //! Parameters and their gradients. A gradient lives in a buffer that its [`Param`] owns; kernels add to it directly.
 
 mod io;
+mod part;
 mod set;
 mod values;
 
 pub use io::{LoadReport, TensorFile, read_tensor};
 pub(crate) use io::{bytes_of, parse};
+pub use part::Part;
 pub use set::Params;
 pub(crate) use values::add_or_copy;
 
@@ -17,8 +19,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
@@ -66,8 +67,8 @@ struct Inner {
     grad: Mutex<Grad>,
     decay: bool,
     trainable: AtomicBool,
-    /// The first element that this process has, and the one behind the last: all, or its part ([`Param::hold`]).
-    held: [AtomicUsize; 2],
+    /// What this process has: all, or its part ([`Param::hold`]).
+    held: Mutex<Part>,
 }
 
 /// One named weight with its gradient; clones share both.
@@ -106,7 +107,7 @@ impl Param {
             buffer,
             filled: false,
         });
-        let held = [0, var.elem_count()].map(AtomicUsize::new);
+        let held = Mutex::new(Part::whole(var.dims()));
         Ok(Self(Arc::new(Inner {
             name,
             held,
@@ -133,14 +134,22 @@ impl Param {
     }
 
     /// The elements that this process has values and gradients of; all, unless told to [`Param::hold`] a part.
-    pub fn held(&self) -> Range<usize> {
-        let [start, end] = &self.0.held;
-        start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)
+    pub fn held(&self) -> Part {
+        self.lock_held().clone()
+    }
+
+    fn lock_held(&self) -> MutexGuard<'_, Part> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Number of the elements that this process has.
     pub fn n_held(&self) -> usize {
-        self.held().len()
+        self.lock_held().n_elements()
+    }
+
+    /// Whether this process has all elements.
+    pub fn is_whole(&self) -> bool {
+        self.n_held() == self.n_elements()
     }
 
     /// Whether weight decay applies.

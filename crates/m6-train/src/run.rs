@@ -112,7 +112,10 @@ pub fn pretrain(spec: &PretrainSpec<'_>, observer: &mut dyn Observer) -> Result<
     } = *spec.train_cfg;
     std::thread::scope(|scope| {
         let cursor = run.state.cursor.clone();
-        let deal = Deal { rank, n_ranks };
+        let deal = Deal {
+            rank: rank / spec.parallel.tensor,
+            n_ranks: spec.parallel.n_data(n_ranks),
+        };
         let loader = &data.loader;
         let batches = prefetch::start(scope, loader, cursor, n_steps, rows_per_batch, accum, deal);
         for _ in 0..n_steps {

@@ -422,6 +422,7 @@ impl<'m> Decoder<'m> {
             out,
             ln2,
             ffn,
+            peers: _,
         } in &self.model.blocks
         {
             attend(

@@ -3,7 +3,7 @@
 use super::{BUCKET, Communicator, transport};
 use crate::error::Result;
 use crate::ops::{ExpertPeers, ExpertWeights, Hidden};
-use crate::param::Param;
+use crate::param::{Param, Part};
 use crate::real::add_into;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,11 +35,11 @@ struct Kept {
     /// Rows sent to each rank.
     sent: Vec<usize>,
     plan: Plan,
-    parts: Vec<Part>,
+    parts: Vec<Product>,
 }
 
 /// Rows that are one grouped product.
-struct Part {
+struct Product {
     x_rd: Vec<f32>,
     offsets: Vec<usize>,
     hidden: Hidden<f32>,
@@ -151,8 +151,7 @@ impl ExpertRanks {
     pub fn spread(&self) -> Vec<Param> {
         let mut all: Vec<Param> = Vec::new();
         for param in self.layers.values().flat_map(ExpertWeights::list) {
-            let is_here = param.n_held() < param.n_elements();
-            if is_here && all.iter().all(|known| known.name() != param.name()) {
+            if !param.is_whole() && all.iter().all(|known| known.name() != param.name()) {
                 all.push(param.clone());
             }
         }
@@ -288,15 +287,15 @@ impl ExpertRanks {
 ///
 /// # Errors
 /// The ranks do not divide the experts.
-fn expert_part(shape: &[usize], rank: usize, n_ranks: usize) -> Result<Range<usize>> {
+fn expert_part(shape: &[usize], rank: usize, n_ranks: usize) -> Result<Part> {
     let e = shape.first().copied().unwrap_or(0);
     if n_ranks == 0 || !e.is_multiple_of(n_ranks) {
         return Err(transport(format!(
             "{e} experts on {n_ranks} ranks, expected a multiple"
         )));
     }
-    let part = shape.iter().product::<usize>() / n_ranks;
-    Ok(rank * part..(rank + 1) * part)
+    let each = e / n_ranks;
+    Ok(Part::rows(shape, 1, rank * each..(rank + 1) * each))
 }
 
 impl ExpertPeers for ExpertRanks {
@@ -320,7 +319,7 @@ impl ExpertPeers for ExpertRanks {
         for (x_rd, (_, offsets)) in plan.gather(&received, d).into_iter().zip(&plan.products) {
             let (y_rd, hidden) = weights.rows_forward(&x_rd, offsets, save)?;
             results.push(y_rd);
-            parts.extend(hidden.map(|hidden| Part {
+            parts.extend(hidden.map(|hidden| Product {
                 x_rd,
                 offsets: offsets.clone(),
                 hidden,
@@ -344,7 +343,7 @@ impl ExpertPeers for ExpertRanks {
         let received = self.swap(dy_rd, &sent, &plan.received, d)?;
         let mut results = Vec::with_capacity(parts.len());
         for (dy_rd, part) in plan.gather(&received, d).into_iter().zip(parts) {
-            let Part {
+            let Product {
                 x_rd,
                 offsets,
                 hidden,

@@ -12,6 +12,7 @@ mod experts;
 pub mod mpi;
 mod shards;
 mod sums;
+mod tensor;
 pub mod threads;
 mod weights;
 
@@ -19,6 +20,7 @@ pub use buckets::{BUCKET, Bucket, Piece, buckets};
 pub use experts::{ExpertRanks, RowExchange};
 pub use shards::Shards;
 pub use sums::GradSum;
+pub use tensor::TensorRanks;
 pub use weights::Weights;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! Output head and weighted cross-entropy in one: logits exist for a limited number of rows at a time, and both gradients are made
 //! while they do.
 
+use crate::error::Result;
 use crate::gemm::{Mat, matmul};
 use crate::glue::uninit;
 use crate::real::{Real, add_into, exp_sum, max, sum};
@@ -9,8 +10,31 @@ use rayon::prelude::*;
 /// Rows whose logits exist at the same time.
 pub const N_CHUNK_ROWS: usize = 512;
 
+/// The words of a head that are here, of those that several ranks have among them.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    /// Number of the first one.
+    pub first: usize,
+    /// Number of all words.
+    pub n_all: usize,
+    /// Gives the numbers of every rank, in their order, for this one's; all of one length.
+    pub join: &'a (dyn Fn(Vec<f32>) -> Result<Vec<f32>> + Sync),
+}
+
+/// What the words here say of one row.
+#[derive(Clone, Copy)]
+struct Local<T> {
+    peak: T,
+    /// Sum of the powers of e of logits without the peak.
+    total: T,
+    /// The label's logit; the lowest number for a label that is not here.
+    at_label: T,
+    /// Sum of the logits.
+    sum: T,
+}
+
 /// Operands: states `h [m, d]`, head `w [v, d]`, optional `bias [v]`, and per row a label below `v` and a weight.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct HeadCe<'a, T> {
     /// States, `[m, d]`.
     pub h: &'a [T],
@@ -18,7 +42,7 @@ pub struct HeadCe<'a, T> {
     pub w: &'a [T],
     /// Bias, `[v]`.
     pub bias: Option<&'a [T]>,
-    /// Right answer of each row, below `v`.
+    /// Right answer of each row, below `v`, or below the number of all words.
     pub labels: &'a [u32],
     /// Weight of each row in the loss.
     pub weights: &'a [f32],
@@ -26,8 +50,10 @@ pub struct HeadCe<'a, T> {
     pub label_smoothing: f32,
     /// Length of a state.
     pub d: usize,
-    /// Size of the vocabulary.
+    /// Size of the vocabulary, or number of the words here.
     pub v: usize,
+    /// The words of other ranks; none where all are here.
+    pub words: Option<Words<'a>>,
 }
 
 /// Which gradients to make.
@@ -70,8 +96,11 @@ fn add_rows<T: Real>(sums: &mut [T], x: &[T]) {
 }
 
 impl<T: Real> HeadCe<'_, T> {
-    /// Loss, and gradients for a loss gradient of 1.
-    pub fn run(&self, wanted: Wanted<T>) -> HeadCeResult<T> {
+    /// Loss, and gradients for a loss gradient of 1. Where others have words as well, the gradient of the states is that of the words here.
+    ///
+    /// # Errors
+    /// The other ranks could not be heard.
+    pub fn run(&self, wanted: Wanted<T>) -> Result<HeadCeResult<T>> {
         let (m, d, v) = (self.labels.len(), self.d, self.v);
         let with_grads = wanted.dh || wanted.dw.is_some() || wanted.db;
         let mut dh = wanted.dh.then(|| uninit(m * d));
@@ -87,7 +116,7 @@ impl<T: Real> HeadCe<'_, T> {
             let logits = &mut logits[..n * v];
             let h = Mat::new(&self.h[from * d..], n, d);
             self.logits(h, logits);
-            for (row_loss, row_nll) in self.rows(from, logits, with_grads) {
+            for (row_loss, row_nll) in self.rows(from, logits, with_grads)? {
                 loss += row_loss;
                 nll.push(row_nll as f32);
             }
@@ -106,13 +135,13 @@ impl<T: Real> HeadCe<'_, T> {
                 add_rows(db, logits);
             }
         }
-        HeadCeResult {
+        Ok(HeadCeResult {
             loss,
             nll,
             dh,
             dw,
             db,
-        }
+        })
     }
 
     fn logits(&self, h: Mat<'_, T>, logits: &mut [T]) {
@@ -130,34 +159,101 @@ impl<T: Real> HeadCe<'_, T> {
     }
 
     /// Loss and likelihood of each row of a chunk; with gradients the logits are replaced by the loss's gradient.
-    fn rows(&self, from: usize, logits: &mut [T], with_grads: bool) -> Vec<(f64, f64)> {
-        let row = |(i, row): (usize, &mut [T])| {
-            let i = from + i;
-            self.row(row, self.labels[i] as usize, self.weights[i], with_grads)
+    fn rows(&self, from: usize, logits: &mut [T], with_grads: bool) -> Result<Vec<(f64, f64)>> {
+        let read = |(i, row): (usize, &mut [T])| self.read(row, self.labels[from + i]);
+        let local: Vec<Local<T>> = logits.par_chunks_mut(self.v).enumerate().map(read).collect();
+        let all = match &self.words {
+            None => local.clone(),
+            Some(words) => joined(&local, words)?,
         };
-        logits.par_chunks_mut(self.v).enumerate().map(row).collect()
+        let row = |(i, row): (usize, &mut [T])| {
+            let shift = match self.words {
+                None => T::one(),
+                Some(_) => (local[i].peak - all[i].peak).exp(),
+            };
+            self.row(row, from + i, (&all[i], shift), with_grads)
+        };
+        Ok(logits.par_chunks_mut(self.v).enumerate().map(row).collect())
     }
 
-    fn row(&self, row: &mut [T], label: usize, weight: f32, with_grads: bool) -> (f64, f64) {
-        let smoothing = f64::from(self.label_smoothing);
-        let weight = f64::from(weight);
+    /// The label among the words here.
+    fn label_here(&self, label: u32) -> Option<usize> {
+        let first = self.words.map_or(0, |words| words.first);
+        (label as usize).checked_sub(first).filter(|&i| i < self.v)
+    }
+
+    /// Replaces the logits of a row by their powers of e without the peak.
+    fn read(&self, row: &mut [T], label: u32) -> Local<T> {
         let peak = max(row);
-        let at_label = (row[label] - peak).to_f64();
+        let here = self.label_here(label);
+        let at_label = here.map_or(T::LOWEST, |label| row[label]);
+        let sum = match self.label_smoothing > 0.0 {
+            true => sum(row),
+            false => T::zero(),
+        };
+        Local {
+            peak,
+            total: exp_sum(row, peak),
+            at_label,
+            sum,
+        }
+    }
+
+    /// Loss and likelihood of row `i` by what all words say of it, and its gradient; `shift` is what the powers of e here are to be multiplied by.
+    fn row(
+        &self,
+        row: &mut [T],
+        i: usize,
+        (all, shift): (&Local<T>, T),
+        with_grads: bool,
+    ) -> (f64, f64) {
+        let smoothing = f64::from(self.label_smoothing);
+        let weight = f64::from(self.weights[i]);
+        let n_words = self.words.map_or(self.v, |words| words.n_all) as f64;
+        let at_label = (all.at_label - all.peak).to_f64();
         let mean = if smoothing > 0.0 {
-            sum(row).to_f64() / self.v as f64 - peak.to_f64()
+            all.sum.to_f64() / n_words - all.peak.to_f64()
         } else {
             0.0
         };
-        let total = exp_sum(row, peak);
-        let log_total = total.to_f64().ln();
+        let log_total = all.total.to_f64().ln();
         let nll = log_total - at_label;
         let loss = weight * ((1.0 - smoothing) * nll + smoothing * (log_total - mean));
         if with_grads {
-            let scale = T::number(weight) / total;
-            let even = T::number(weight * smoothing / self.v as f64);
+            let scale = T::number(weight) / all.total * shift;
+            let even = T::number(weight * smoothing / n_words);
             row.iter_mut().for_each(|p| *p = *p * scale - even);
-            row[label] -= T::number(weight * (1.0 - smoothing));
+            if let Some(label) = self.label_here(self.labels[i]) {
+                row[label] -= T::number(weight * (1.0 - smoothing));
+            }
         }
         (loss, nll)
     }
+}
+
+/// What the words of all ranks say of each row, summed in the order of the ranks.
+fn joined<T: Real>(local: &[Local<T>], words: &Words<'_>) -> Result<Vec<Local<T>>> {
+    const N: usize = 4;
+    let told = |row: &Local<T>| [row.peak, row.total, row.at_label, row.sum].map(|v| v.to_f64() as f32);
+    let told: Vec<f32> = local.iter().flat_map(told).collect();
+    let all = (words.join)(told)?;
+    let number = |v: f32| T::number(f64::from(v));
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let row = |i: usize| {
+        let ranks = || all.chunks_exact(N * local.len()).map(|of| &of[N * i..N * (i + 1)]);
+        let peak = ranks().map(|of| number(of[0])).fold(T::LOWEST, larger);
+        let mut row = Local {
+            peak,
+            total: T::zero(),
+            at_label: T::LOWEST,
+            sum: T::zero(),
+        };
+        for of in ranks() {
+            row.total += number(of[1]) * (number(of[0]) - peak).exp();
+            row.at_label = larger(row.at_label, number(of[2]));
+            row.sum += number(of[3]);
+        }
+        row
+    };
+    Ok((0..local.len()).map(row).collect())
 }

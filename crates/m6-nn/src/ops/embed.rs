@@ -14,7 +14,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Shape, Tensor};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Sum over tables `[v, d]` of the row that each position's id names: `[n, d]`. The id [`NONE`] adds nothing.
+/// Sum over tables `[v, d]` of the row that each position's id names: `[n, d]`. The id [`NONE`] adds nothing. Of a table held in part, `v` is the
+/// number of its rows that are here.
 ///
 /// Errors without tables, if row lengths, number types or the numbers of ids differ, or if an id is out of range.
 pub fn embed(tables: &[(&Param, Arc<[u32]>)]) -> Result<Tensor> {
@@ -26,8 +27,16 @@ pub fn embed(tables: &[(&Param, Arc<[u32]>)]) -> Result<Tensor> {
     };
     let (n, d) = (ids.len(), first.shape().get(1).copied().unwrap_or(0));
     for (table, ids) in tables {
-        let rows = table.shape().first().copied().unwrap_or(0);
-        glue::expect_shape("embed", table.name(), table.var(), &[rows, d])?;
+        let held = table.held();
+        let rows = held.shape().first().copied().unwrap_or(0);
+        if held.shape() != [rows, d] {
+            return Err(Error::Shape {
+                op: "embed",
+                what: table.name().into(),
+                got: held.shape().to_vec(),
+                expected: format!("[v, {d}]"),
+            });
+        }
         glue::expect_dtype(table.name(), table.var(), first.var())?;
         if ids.len() != n {
             let what = format!(
@@ -86,7 +95,7 @@ impl<T: Real> Embed<T> {
     fn forward(&self) -> Result<Vec<T>> {
         let mut views = Vec::with_capacity(self.tables.len());
         for (table, _) in &self.tables {
-            views.push(view::<T>(table.var())?);
+            views.push(table.view::<T>()?);
         }
         let tables: Vec<(&[T], &[u32])> = views
             .iter()

@@ -72,10 +72,11 @@ impl ExpertWeights {
         let (_, f, d) = self.up_efd.var().dims3()?;
         let held = self.up_efd.held();
         let each = (f * d).max(1);
+        let first = held.first() / each;
         Ok(Held {
             d,
             f,
-            experts: held.start / each..held.end / each,
+            experts: first..first + held.n_elements() / each,
         })
     }
 

@@ -101,7 +101,7 @@ pub fn experts(
     glue::expect_shape("experts", "gates", gates_ns, &shape)?;
     glue::expect_dtype("gates", gates_ns, x_nd)?;
     // Whoever has all of the experts asks nobody.
-    let is_whole = |param: &&Param| param.n_held() == param.n_elements();
+    let is_whole = |param: &&Param| param.is_whole();
     let peers = peers.filter(|_| !weights.list().iter().all(is_whole));
     if !is_fused(x_nd) && peers.is_none() {
         return composed::experts(x_nd, gates_ns, routing, weights);

@@ -2,6 +2,7 @@
 
 use super::composed;
 use super::embed::check_range;
+use super::split::Peers;
 use super::tape::{Saved, apply};
 use crate::by_dtype;
 use crate::error::{Error, Result};
@@ -33,7 +34,24 @@ pub fn head_ce(
         return composed::head_ce(h, w, bias, &labels, &weights, label_smoothing);
     }
     let h = h.contiguous()?;
-    by_dtype!(h.dtype(), T => run::<T>(&h, w, bias, &labels, &weights, label_smoothing))
+    by_dtype!(h.dtype(), T => run::<T>(&h, w, bias, None, &labels, &weights, label_smoothing))
+}
+
+/// As [`head_ce`] without a bias, where `w` is held in part, each rank of `peers` having some of the rows, and every rank gives the same `h`: all get
+/// the loss of all rows and the whole gradient of `h`.
+///
+/// # Errors
+/// As [`head_ce`]; states that are not `f32` on the CPU; the ranks failed.
+pub fn head_ce_split(
+    h: &Tensor,
+    w: &Param,
+    peers: &Peers,
+    labels: Arc<[u32]>,
+    weights: Arc<[f32]>,
+    label_smoothing: f32,
+) -> Result<(Tensor, Vec<f32>)> {
+    check(h, w, None, &labels, &weights, label_smoothing)?;
+    run::<f32>(&h.contiguous()?, w, None, Some(peers), &labels, &weights, label_smoothing)
 }
 
 fn check(
@@ -73,18 +91,25 @@ fn run<T: Real>(
     h: &Tensor,
     w: &Param,
     bias: Option<&Param>,
+    peers: Option<&Peers>,
     labels: &[u32],
     weights: &[f32],
     label_smoothing: f32,
 ) -> Result<(Tensor, Vec<f32>)> {
-    let (v, d) = w.var().dims2()?;
+    let (n_all, d) = w.var().dims2()?;
+    let held = w.held();
+    let v = held.n_elements() / d.max(1);
+    let join = |mine: Vec<f32>| match peers {
+        Some(peers) => peers.join(mine),
+        None => Ok(mine),
+    };
     let wanted = kernel::Wanted {
         dh: h.track_op(),
         dw: w.wants_grad().then(|| w.take_scratch()),
         db: bias.is_some_and(Param::wants_grad),
     };
-    let result = {
-        let (states, head) = (view::<T>(h)?, view::<T>(w.var())?);
+    let mut result = {
+        let (states, head) = (view::<T>(h)?, w.view::<T>()?);
         let bias: Option<View<'_, T>> = bias.map(|b| view(b.var())).transpose()?;
         let problem = kernel::HeadCe {
             h: &states,
@@ -95,9 +120,17 @@ fn run<T: Real>(
             label_smoothing,
             d,
             v,
+            words: peers.map(|_| kernel::Words {
+                first: held.first() / d.max(1),
+                n_all,
+                join: &join,
+            }),
         };
-        problem.run(wanted)
+        problem.run(wanted)?
     };
+    if let Some(peers) = peers {
+        result.dh = result.dh.map(|dh| peers.sum(dh)).transpose()?;
+    }
     let op = HeadCe {
         w: w.clone(),
         bias: bias.cloned(),

@@ -13,7 +13,7 @@ use crate::param::Param;
 use crate::real::Real;
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
-/// `act(x w^T + b)`: `x [.., k]`, `w [o, k]`, `b [o]` give `[.., o]`.
+/// `act(x w^T + b)`: `x [.., k]`, `w [o, k]`, `b [o]` give `[.., o]`. Of weights held in part, sizes are those of the part.
 ///
 /// Errors if the shapes do not fit or the number types differ.
 pub fn linear(x: &Tensor, w: &Param, b: Option<&Param>, act: Act) -> Result<Tensor> {
@@ -27,22 +27,34 @@ pub fn linear(x: &Tensor, w: &Param, b: Option<&Param>, act: Act) -> Result<Tens
 
 fn check(x: &Tensor, w: &Param, b: Option<&Param>) -> Result<()> {
     let (_, k) = glue::rows_of("linear", "x", x)?;
-    let &[o, w_k] = w.shape() else {
-        return Err(shape_error(w.name(), w.shape(), "[o, k]".into()));
+    let held = w.held();
+    let &[o, w_k] = held.shape() else {
+        return Err(shape_error(w.name(), held.shape(), "[o, k]".into()));
     };
     if w_k != k {
         return Err(shape_error(
             w.name(),
-            w.shape(),
+            held.shape(),
             format!("[o, {k}], as x is {:?}", x.dims()),
         ));
     }
     glue::expect_dtype(w.name(), w.var(), x)?;
     if let Some(b) = b {
-        glue::expect_shape("linear", b.name(), b.var(), &[o])?;
+        let held = b.held();
+        if held.shape() != [o] {
+            return Err(shape_error(b.name(), held.shape(), format!("[{o}]")));
+        }
         glue::expect_dtype(b.name(), b.var(), x)?;
     }
     Ok(())
+}
+
+/// Rows and columns of the weights that are here.
+fn sizes(w: &Param) -> Result<(usize, usize)> {
+    match *w.held().shape() {
+        [o, k] => Ok((o, k)),
+        ref other => Err(shape_error(w.name(), other, "[o, k]".into())),
+    }
 }
 
 fn shape_error(what: &str, got: &[usize], expected: String) -> Error {
@@ -77,8 +89,8 @@ struct Linear<T> {
 
 impl<T: Real> Linear<T> {
     fn forward(&self, x: &[T], n: usize, k: usize, o: usize) -> Result<Vec<T>> {
-        let w = view::<T>(self.w.var())?;
-        let b: Option<View<'_, T>> = self.b.as_ref().map(|b| view(b.var())).transpose()?;
+        let w = self.w.view::<T>()?;
+        let b: Option<View<'_, T>> = self.b.as_ref().map(Param::view).transpose()?;
         if self.act == Act::Gelu && self.save {
             let mut u = kernel::affine(x, &w, None, n, k, o);
             let y = kernel::bias_gelu(&mut u, b.as_deref(), o);
@@ -108,7 +120,7 @@ impl<T: Real> Linear<T> {
                 &du
             }
         };
-        let (o, k) = self.w.var().dims2()?;
+        let (o, k) = sizes(&self.w)?;
         let (n, _) = glue::rows_of("linear", "x", x)?;
         if self.w.is_trainable() {
             let x = view::<T>(x)?;
@@ -122,7 +134,7 @@ impl<T: Real> Linear<T> {
         if !x.track_op() {
             return Ok(None);
         }
-        let w = view::<T>(self.w.var())?;
+        let w = self.w.view::<T>()?;
         let mut dx = uninit(n * k);
         matmul(&mut dx, false, Mat::new(du, n, o), Mat::new(&w, o, k));
         Ok(Some(glue::tensor(dx, x.shape())?))
@@ -141,7 +153,7 @@ impl<T: Real> CustomOp2 for Linear<T> {
         _: &CpuStorage,
         _: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (o, k) = self.w.var().dims2()?;
+        let (o, k) = sizes(&self.w)?;
         let x = glue::slice::<T>(x, layout)?;
         let mut dims = layout.dims().to_vec();
         let n = dims[..dims.len() - 1].iter().product();

@@ -20,6 +20,7 @@ mod norm2d;
 mod packed;
 mod route;
 mod scale_rows;
+mod split;
 pub(crate) mod tape;
 
 pub use add::{add, add_dropout};
@@ -31,7 +32,7 @@ pub use embed::{NONE, embed, scatter_rows, select_rows};
 pub(crate) use expert_rows::Hidden;
 pub use experts::{ExpertPeers, ExpertWeights, Peered, experts};
 pub use gelu::gelu;
-pub use head_ce::head_ce;
+pub use head_ce::{head_ce, head_ce_split};
 pub use info_nce::info_nce;
 pub use layer_norm::layer_norm;
 pub use linear::{Act, linear};
@@ -42,3 +43,4 @@ pub use route::{
     router_loss,
 };
 pub use scale_rows::scale_rows;
+pub use split::{Peers, SplitPeers, copied, summed};

@@ -3,21 +3,22 @@
 use super::Optimizer;
 use crate::error::{Error, Result};
 use crate::param::Param;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 impl Optimizer {
-    /// Confines the optimizer to these elements of each named parameter; the others stay whole. Before the first step.
+    /// Confines the optimizer to these elements of each named parameter, ranges in their order; the others stay whole. Before the first step.
     ///
     /// # Errors
     /// A name that the optimizer does not know, a range outside of its parameter, or one that the rule cannot update by itself: Muon and
     /// Adafactor need all of a parameter, moments of 8 bits whole blocks.
-    pub fn confine(&mut self, parts: &BTreeMap<String, Range<usize>>) -> Result<()> {
-        for (name, part) in parts {
+    pub fn confine(&mut self, parts: &BTreeMap<String, Vec<Range<usize>>>) -> Result<()> {
+        for (name, parts) in parts {
             let slot = self.slots.get_mut(name);
             let slot = slot.ok_or_else(|| refused(format!("parameter {name} is unknown")))?;
             let n = slot.n_elements();
-            if part.end > n || !slot.may_hold(part) {
+            let refuses = |part: &&Range<usize>| part.end > n || !slot.may_hold(part);
+            if let Some(part) = parts.iter().find(refuses) {
                 let rule = slot.rule;
                 let limit = match rule.unit(&slot.shape) {
                     None => format!(", which {rule} updates whole"),
@@ -28,9 +29,16 @@ impl Optimizer {
                     "{part:?} of the {n} elements of {name}{limit}"
                 )));
             }
-            slot.part = part.clone();
+            slot.parts = parts.clone();
         }
         Ok(())
+    }
+
+    /// Leaves the moments of these parameters out of what [`Optimizer::state`] saves: another rank, which makes the same updates, saves them.
+    pub fn save_elsewhere(&mut self, names: &BTreeSet<String>) {
+        for (name, slot) in &mut self.slots {
+            slot.is_saved_elsewhere = names.contains(name);
+        }
     }
 
     /// Counts a step that [`Optimizer::update_part`] then makes, parameter by parameter.
@@ -51,7 +59,7 @@ impl Optimizer {
         grad_scale: f32,
     ) -> Result<()> {
         let slot = self.slots.get(param.name());
-        let n = slot.map_or(usize::MAX, |slot| slot.part.len());
+        let n = slot.map_or(usize::MAX, super::Slot::n_own);
         if n != values.len() || n != grad.len() {
             return Err(refused(format!(
                 "{} values and {} gradients for the part of {}, expected {n} of both",
@@ -131,7 +139,7 @@ mod tests {
             .map(|rank| {
                 let mut own = optimizer(params, rule);
                 let parts = params.iter().enumerate();
-                let parts = parts.map(|(i, p)| (p.name().to_string(), shards.of(i)[rank].clone()));
+                let parts = parts.map(|(i, p)| (p.name().to_string(), vec![shards.of(i)[rank].clone()]));
                 own.confine(&parts.collect()).unwrap();
                 own
             })
@@ -150,7 +158,7 @@ mod tests {
         for rank in ranks {
             rank.begin_step();
             for param in params.iter().filter(|p| p.name() != "idle") {
-                let part = rank.slots[param.name()].part.clone();
+                let part = rank.slots[param.name()].parts[0].clone();
                 let grad = &gradient(step, param.n_elements())[part.clone()];
                 param
                     .edit_values(|values| rank.update_part(param, &mut values[part], grad, LR, 0.5))
@@ -226,10 +234,10 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("different steps"), "{error}");
-        let part = BTreeMap::from([("m".to_string(), 0..3)]);
+        let part = BTreeMap::from([("m".to_string(), vec![0..3; 1])]);
         let error = other.confine(&part).unwrap_err().to_string();
         assert!(error.contains("Muon"), "{error}");
-        let part = BTreeMap::from([("a".to_string(), 0..300)]);
+        let part = BTreeMap::from([("a".to_string(), vec![0..300; 1])]);
         let refused = |rule| {
             optimizer(&params, rule)
                 .confine(&part)

@@ -1,6 +1,6 @@
 //! The state of an optimizer as safetensors, whole or in the parts of ranks, written and read.
 
-use super::rule::{Rule, Values, size_of};
+use super::rule::{Kind, Rule, Values, size_of};
 use super::{Moments, Optimizer, Slot};
 use crate::error::{Error, Result};
 use crate::param::parse;
@@ -35,15 +35,15 @@ impl Entry<'_> {
 impl Optimizer {
     /// The state as safetensors bytes: the moments of each parameter NAME under the names of its rule (`exp_avg.NAME` and
     /// `exp_avg_sq.NAME`; with 8 bits `exp_avg_codes.NAME`, `exp_avg_scales.NAME` and the same of `exp_avg_sq`; `momentum.NAME`;
-    /// `row_mean_sq.NAME` and `col_mean_sq.NAME`), `step.NAME`, and `step`; of a part of a parameter also `range.NAME`, its first
-    /// element and the one behind its last. The same state gives the same bytes.
+    /// `row_mean_sq.NAME` and `col_mean_sq.NAME`), `step.NAME`, and `step`; of a part of a parameter also `range.NAME`, of each
+    /// of its pieces the first element and the one behind the last. The same state gives the same bytes.
     ///
     /// # Errors
     /// Those of the format.
     pub fn state(&self) -> Result<Vec<u8>> {
         let mut entries = vec![Entry::counts(STEP_KEY.into(), Vec::new(), &[self.n_steps])];
         for (name, slot) in &self.slots {
-            let Some(moments) = &slot.moments else {
+            let Some(moments) = slot.moments.as_ref().filter(|_| !slot.is_saved_elsewhere) else {
                 continue;
             };
             let names = slot.rule.names().iter().zip(slot.kinds());
@@ -54,14 +54,16 @@ impl Optimizer {
                     dtype,
                     shape: match slot.is_whole() {
                         true => kind.shape(),
-                        false => vec![kind.entries(&slot.part).len()],
+                        false => vec![Slot::n_entries(&kind, &slot.parts)],
                     },
                     bytes,
                 });
             }
             if !slot.is_whole() {
-                let ends = [slot.part.start as u64, slot.part.end as u64];
-                entries.push(Entry::counts(format!("{RANGE_KEY}.{name}"), vec![2], &ends));
+                let ends = slot.parts.iter().flat_map(|part| [part.start, part.end]);
+                let ends: Vec<u64> = ends.map(|end| end as u64).collect();
+                let shape = vec![ends.len()];
+                entries.push(Entry::counts(format!("{RANGE_KEY}.{name}"), shape, &ends));
             }
             let step = format!("{STEP_KEY}.{name}");
             entries.push(Entry::counts(step, Vec::new(), &[moments.n_updates]));
@@ -141,8 +143,8 @@ fn read_count(file: &SafeTensors<'_>, name: &str) -> Result<u64> {
     }
 }
 
-/// The part that a state has of a parameter; `None` for all of it.
-fn stored_range(file: &SafeTensors<'_>, name: &str) -> Result<Option<Range<usize>>> {
+/// The part that a state has of a parameter, in pieces in their order; `None` for all of it.
+fn stored_ranges(file: &SafeTensors<'_>, name: &str) -> Result<Option<Vec<Range<usize>>>> {
     let Ok(view) = file.tensor(&format!("{RANGE_KEY}.{name}")) else {
         return Ok(None);
     };
@@ -151,10 +153,11 @@ fn stored_range(file: &SafeTensors<'_>, name: &str) -> Result<Option<Range<usize
         .chunks_exact(8)
         .filter_map(|b| usize::try_from(u64::from_le_bytes(b.try_into().ok()?)).ok())
         .collect();
-    match (view.dtype(), ends.as_slice()) {
-        (Dtype::U64, &[start, end]) if start <= end => Ok(Some(start..end)),
+    let is_whole = view.data().len() == 8 * ends.len() && ends.len().is_multiple_of(2);
+    match (view.dtype(), ends.is_sorted() && is_whole && !ends.is_empty()) {
+        (Dtype::U64, true) => Ok(Some(ends.chunks_exact(2).map(|e| e[0]..e[1]).collect())),
         (dtype, _) => Err(load_error(format!(
-            "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of a range"
+            "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of each piece, in their order"
         ))),
     }
 }
@@ -178,9 +181,11 @@ impl Found {
             return refuse_others(file, name, slot.rule);
         }
         let n = slot.n_elements();
-        let stored = stored_range(file, name)?;
-        let range = stored.clone().unwrap_or(0..n);
-        if range.end > n || !slot.may_hold(&range) {
+        let stored = stored_ranges(file, name)?;
+        let is_part = stored.is_some();
+        let ranges = stored.unwrap_or_else(|| std::iter::once(0..n).collect());
+        let refuses = |range: &&Range<usize>| range.end > n || !slot.may_hold(range);
+        if let Some(range) = ranges.iter().find(refuses) {
             return Err(load_error(format!(
                 "{range:?} of the {n} elements of {name}, which {} updates",
                 slot.rule
@@ -192,18 +197,17 @@ impl Found {
         }
         self.n_updates = Some(n_updates);
         self.moments.resize(names.len(), Vec::new());
-        let shared = range.start.max(slot.part.start)..range.end.min(slot.part.end);
+        let shared = shared(&ranges, &slot.parts);
         for ((prefix, kind), bytes) in names.iter().zip(slot.kinds()).zip(&mut self.moments) {
             let view = file.tensor(&format!("{prefix}.{name}"))?;
             let dtype = kind.dtype(slot.dtype);
-            let held = kind.entries(&range);
-            let shape = match stored {
-                Some(_) => vec![held.len()],
-                None => kind.shape(),
+            let shape = match is_part {
+                true => vec![Slot::n_entries(&kind, &ranges)],
+                false => kind.shape(),
             };
             if view.shape() != shape || view.dtype() != dtype {
                 return Err(load_error(format!(
-                    "{prefix}.{name} is {:?} {:?}, expected {dtype:?} {shape:?} for {range:?} of {:?}",
+                    "{prefix}.{name} is {:?} {:?}, expected {dtype:?} {shape:?} for its part of {:?}",
                     view.dtype(),
                     view.shape(),
                     slot.shape
@@ -212,17 +216,21 @@ impl Found {
             if shared.is_empty() {
                 continue;
             }
-            let (own, size) = (kind.entries(&slot.part), size_of(dtype));
-            let entries = kind.entries(&shared);
-            bytes.resize(size * own.len(), 0);
-            let from = &view.data()[size * (entries.start - held.start)..];
-            let n_bytes = size * entries.len();
-            bytes[size * (entries.start - own.start)..][..n_bytes]
-                .copy_from_slice(&from[..n_bytes]);
+            let size = size_of(dtype);
+            bytes.resize(size * Slot::n_entries(&kind, &slot.parts), 0);
+            let (stored_at, own_at) = (starts(&kind, &ranges), starts(&kind, &slot.parts));
+            for (i, k, range) in &shared {
+                let entries = kind.entries(range);
+                let n_bytes = size * entries.len();
+                let from = stored_at[*i] + entries.start - kind.entries(&ranges[*i]).start;
+                let to = own_at[*k] + entries.start - kind.entries(&slot.parts[*k]).start;
+                bytes[size * to..][..n_bytes]
+                    .copy_from_slice(&view.data()[size * from..][..n_bytes]);
+            }
         }
-        self.n_own += shared.len();
-        self.n_all += range.len();
-        Ok(names.len() + 1 + usize::from(stored.is_some()))
+        self.n_own += shared.iter().map(|(_, _, range)| range.len()).sum::<usize>();
+        self.n_all += ranges.iter().map(Range::len).sum::<usize>();
+        Ok(names.len() + 1 + usize::from(is_part))
     }
 
     fn moments(self, name: &str, slot: &Slot) -> Result<Option<Moments>> {
@@ -230,13 +238,13 @@ impl Found {
             return Ok(None);
         };
         let n = slot.n_elements();
-        if self.n_all != n || self.n_own != slot.part.len() {
+        if self.n_all != n || self.n_own != slot.n_own() {
             return Err(load_error(format!(
                 "moments of {} elements of {name}, expected {n}; a part of the state is missing",
                 self.n_all
             )));
         }
-        if slot.part.is_empty() {
+        if slot.n_own() == 0 {
             return Ok(None);
         }
         let kinds = slot.kinds();
@@ -247,6 +255,32 @@ impl Found {
             n_updates,
         }))
     }
+}
+
+/// What two lists of ranges in their order have in common, with the numbers of the two ranges that it is in.
+fn shared(a: &[Range<usize>], b: &[Range<usize>]) -> Vec<(usize, usize, Range<usize>)> {
+    let (mut i, mut k, mut found) = (0, 0, Vec::new());
+    while let (Some(one), Some(other)) = (a.get(i), b.get(k)) {
+        let both = one.start.max(other.start)..one.end.min(other.end);
+        if !both.is_empty() {
+            found.push((i, k, both));
+        }
+        match one.end <= other.end {
+            true => i += 1,
+            false => k += 1,
+        }
+    }
+    found
+}
+
+/// Where the entries of each range begin, when they lie one after the other.
+fn starts(kind: &Kind, ranges: &[Range<usize>]) -> Vec<usize> {
+    let mut at = 0;
+    let start = |range: &Range<usize>| {
+        at += kind.entries(range).len();
+        at - kind.entries(range).len()
+    };
+    ranges.iter().map(start).collect()
 }
 
 /// A parameter without moments of its rule has none at all, or the state is of another optimizer.

@@ -1,12 +1,10 @@
 //! The numbers of a parameter as plain slices, for state that is spread over ranks.
 
-use super::Param;
+use super::{Param, Part};
 use crate::error::{Error, Result};
 use crate::glue::{self, View};
 use crate::real::{Buffer, Real};
 use candle_core::{CpuStorage, InplaceOp1, Layout};
-use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 impl Param {
@@ -23,7 +21,7 @@ impl Param {
     /// # Errors
     /// Another number type, values that are not on the CPU, or released.
     pub(crate) fn view<T: Real>(&self) -> Result<View<'_, T>> {
-        match self.n_held() == self.n_elements() {
+        match self.is_whole() {
             true => glue::view(self.var()),
             // The shape of the variable tells of more than there is.
             false => glue::view_held(self.var(), self.n_held()),
@@ -34,17 +32,16 @@ impl Param {
     /// [`Param::hold_all`], the way back. Whoever computes with the parameter has to know of it: operators that do not, refuse it.
     ///
     /// # Errors
-    /// A part outside of what is held, or a parameter that is not `f32` or not on the CPU.
-    pub fn hold(&self, part: Range<usize>) -> Result<()> {
-        let held = self.held();
-        if part.start < held.start || part.end > held.end || part.is_empty() {
+    /// A part outside of the parameter, or of one of which only a part is held; a parameter that is not `f32` or not on the CPU.
+    pub fn hold(&self, part: Part) -> Result<()> {
+        let end = part.pieces().last().map_or(0, |piece| piece.end);
+        if !self.is_whole() || end > self.n_elements() || part.n_elements() == 0 {
             return Err(Error::Value {
                 op: "parameter",
-                what: format!("{part:?} of {held:?} of {}", self.name()),
+                what: format!("{part:?} of {:?} of {}", self.held(), self.name()),
             });
         }
-        let kept = part.start - held.start..part.end - held.start;
-        self.edit(|values| *values = values[kept].to_vec())?;
+        self.edit(|values| *values = part.take(values))?;
         self.set_held(part);
         Ok(())
     }
@@ -58,14 +55,12 @@ impl Param {
             return Err(self.wrong_length("hold", new.len(), self.n_elements()));
         }
         self.edit(|values| *values = new)?;
-        self.set_held(0..self.n_elements());
+        self.set_held(Part::whole(self.shape()));
         Ok(())
     }
 
-    fn set_held(&self, part: Range<usize>) {
-        let [start, end] = &self.0.held;
-        start.store(part.start, Ordering::Relaxed);
-        end.store(part.end, Ordering::Relaxed);
+    fn set_held(&self, part: Part) {
+        *self.lock_held() = part;
         drop(self.take_grad());
     }
 
@@ -218,8 +213,9 @@ mod tests {
         let tensor = Tensor::new(&[[1.0_f32, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::Cpu).unwrap();
         let param = Param::new("p", &tensor, true).unwrap();
         param.add_grad(&[9.0_f32; 6]).unwrap();
-        param.hold(2..4).unwrap();
-        assert_eq!((param.shape(), param.held()), (&[3, 2][..], 2..4));
+        let rows = |rows| Part::rows(&[3, 2], 1, rows);
+        param.hold(rows(1..2)).unwrap();
+        assert_eq!((param.shape(), param.held()), (&[3, 2][..], rows(1..2)));
         assert_eq!(param.grad_f32(), None, "that of the whole is forgotten");
         param.edit_values(|values| values[1] = 7.0).unwrap();
         assert_eq!(param.with_values(<[f32]>::to_vec).unwrap(), [3.0, 7.0]);
@@ -228,12 +224,13 @@ mod tests {
         assert!(param.add_grad(&[1.0_f32; 6]).is_err());
         // Operators that know nothing of parts take the variable for the whole, and are refused.
         assert!(glue::view::<f32>(param.var()).is_err());
-        for part in [0..3, 3..5, 3..3] {
-            assert!(param.hold(part).is_err());
-        }
+        assert!(param.hold(rows(1..2)).is_err(), "a part of a part");
         assert!(param.hold_all(vec![0.0; 2]).is_err());
         param.hold_all(vec![8.0; 6]).unwrap();
-        assert_eq!(param.held(), 0..6);
+        assert_eq!(param.held(), Part::whole(&[3, 2]));
+        for part in [rows(1..1), rows(2..4)] {
+            assert!(param.hold(part).is_err());
+        }
         assert_eq!(param.with_values(<[f32]>::to_vec).unwrap(), [8.0; 6]);
     }
 }

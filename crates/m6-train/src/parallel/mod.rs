@@ -45,7 +45,7 @@ pub struct ParallelConfig {
     /// Neighbouring ranks that share the experts of a layer, each having its part of them; divides the ranks and the experts. Above 1 the moments
     /// are spread as with `zero = 1` at least. Ours: 1.
     pub expert: usize,
-    /// Ranks that share each matrix; only 1 so far.
+    /// Neighbouring ranks that compute the same micro-batches, each with its part of every matrix; divides heads and inner width. Ours: 1.
     pub tensor: usize,
     /// What is spread over the ranks: 0 nothing, 1 the moments of the optimizer, 2 gradients as well, 3 weights as well. Ours: 0.
     pub zero: u8,
@@ -76,21 +76,22 @@ impl ParallelConfig {
     /// Every problem of the settings by themselves, one line each.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.tensor != 1 {
-            problems.push(format!(
-                "tensor = {}: expected 1; tensor parallelism is not built yet, use data, expert and zero",
-                self.tensor
-            ));
-        }
-        if self.expert == 0 {
-            problems.push("expert = 0: expected 1 or more".into());
+        for (name, n) in [("tensor", self.tensor), ("expert", self.expert)] {
+            if n == 0 {
+                problems.push(format!("{name} = 0: expected 1 or more"));
+            }
         }
         if self.zero > 3 {
             problems.push(format!("zero = {}: expected 0, 1, 2 or 3", self.zero));
         }
-        if self.clip == ClipBy::Local && (self.zero > 1 || self.exact || self.expert > 1) {
-            let what = "clip = \"local\": expected zero 0 or 1, exact off and expert 1, since a rank clips what it has summed of its own";
+        let shares = self.expert > 1 || self.tensor > 1;
+        if self.clip == ClipBy::Local && (self.zero > 1 || self.exact || shares) {
+            let what = "clip = \"local\": expected zero 0 or 1, exact off, expert 1 and tensor 1, since a rank clips what it has summed of its own";
             problems.push(what.into());
+        }
+        if self.exact && self.tensor > 1 {
+            let what = format!("tensor = {}: expected exact = false, since sums are cut where matrices are", self.tensor);
+            problems.push(what);
         }
         problems
     }
@@ -102,10 +103,13 @@ impl ParallelConfig {
         train: &TrainConfig,
         n_ranks: usize,
     ) -> Vec<String> {
+        let n_data = self.n_data(n_ranks);
         let of_ranks = self.problems_with(train, n_ranks).into_iter();
-        let all = of_ranks.chain(self.problems_with_experts(model, train, n_ranks));
+        let of_experts = self.problems_with_experts(model, train, n_data);
+        let of_matrices = self.problems_with_matrices(model, train, n_ranks);
+        let all = of_ranks.chain(of_experts).chain(of_matrices);
         let mut all: Vec<String> = all.map(|problem| format!("parallel.{problem}")).collect();
-        if model.n_distinct() < model.n_layers && self.zero == 3 && n_ranks > 1 {
+        if model.n_distinct() < model.n_layers && self.zero == 3 && n_data > 1 {
             all.push("model.distinct_layers: blocks that share weights cannot be given back one by one; use parallel.zero = 2".into());
         }
         all
@@ -114,17 +118,26 @@ impl ParallelConfig {
     /// Every problem of training so with `n_ranks` processes, one line each.
     fn problems_with(&self, train: &TrainConfig, n_ranks: usize) -> Vec<String> {
         let mut problems = self.validate();
-        if self.data != 0 && self.data != n_ranks {
+        let (n_data, tensor) = (self.n_data(n_ranks), self.tensor.max(1));
+        let wanted = self.data.saturating_mul(tensor);
+        let times = |n: usize| match tensor {
+            1 => format!("{n}"),
+            t => format!("{}, tensor = {t}", n / t),
+        };
+        if self.data != 0 && wanted != n_ranks {
             problems.push(format!(
-                "data = {}: {n_ranks} process{} started; start as many (mpirun -n {} m6 ...), or set 0",
-                self.data,
+                "data = {}: {n_ranks} process{} started; start as many (mpirun -n {wanted} m6 ...), or set 0",
+                times(wanted),
                 if n_ranks == 1 { " was" } else { "es were" },
-                self.data
+            ));
+        } else if !n_ranks.is_multiple_of(tensor) {
+            problems.push(format!(
+                "tensor = {tensor}: expected a divisor of the {n_ranks} ranks that were started; start a multiple of {tensor} (mpirun -n), or, to plan, set parallel.data"
             ));
         }
-        if n_ranks > train.accum {
+        if n_data > train.accum {
             problems.push(format!(
-                "data = {n_ranks}: expected at most train.accum ({}), since every rank needs a micro-batch; set train.accum to {n_ranks} or a multiple",
+                "data = {n_data}: expected at most train.accum ({}), since every rank needs a micro-batch; set train.accum to {n_data} or a multiple",
                 train.accum
             ));
         }
@@ -134,21 +147,22 @@ impl ParallelConfig {
                     .into(),
             );
         }
-        if self.zero == 3 && n_ranks > 1 && train.ema > 0.0 {
+        if self.zero == 3 && n_data > 1 && train.ema > 0.0 {
             problems.push(
                 "zero = 3: expected train.ema = 0, since the average is kept whole; use zero = 2"
                     .into(),
             );
         }
-        if self.expert > 1 && train.ema > 0.0 {
-            problems.push(format!(
-                "expert = {}: expected train.ema = 0, since the average is kept whole",
-                self.expert
-            ));
+        for (name, n) in [("expert", self.expert), ("tensor", self.tensor)] {
+            if n > 1 && train.ema > 0.0 {
+                problems.push(format!(
+                    "{name} = {n}: expected train.ema = 0, since the average is kept whole"
+                ));
+            }
         }
-        if self.expert > 1 && !n_ranks.is_multiple_of(self.expert) {
+        if self.expert > 1 && !n_data.is_multiple_of(self.expert) {
             problems.push(format!(
-                "expert = {}: expected a divisor of the {n_ranks} ranks that were started; start a multiple of {} (mpirun -n), or, to plan, set parallel.data",
+                "expert = {}: expected a divisor of the {n_data} ranks that were started; start a multiple of {} (mpirun -n), or, to plan, set parallel.data",
                 self.expert, self.expert
             ));
         }
@@ -200,11 +214,50 @@ impl ParallelConfig {
         problems
     }
 
-    /// What is really spread over `n_ranks`: spreading state over one rank is keeping it, and parts of experts have their moments with them.
-    pub(crate) fn zero_with(&self, n_ranks: usize) -> u8 {
-        match (n_ranks, self.expert) {
-            (1, _) => 0,
-            (_, 1) => self.zero,
+    /// Every problem of splitting the matrices of `model`, one line each.
+    fn problems_with_matrices(
+        &self,
+        model: &ModelConfig,
+        train: &TrainConfig,
+        n_ranks: usize,
+    ) -> Vec<String> {
+        let t = self.tensor;
+        if t <= 1 || n_ranks == 1 {
+            return Vec::new();
+        }
+        let mut problems = Vec::new();
+        for (name, n) in [("n_heads", model.n_heads), ("d_ff", model.d_ff)] {
+            if !n.is_multiple_of(t) {
+                problems.push(format!(
+                    "tensor = {t}: expected a divisor of model.{name} ({n})"
+                ));
+            }
+        }
+        if train.optimizer != OptimizerKind::AdamW {
+            problems.push(format!(
+                "tensor = {t}: expected train.optimizer = \"adamw\", since the others need whole matrices or blocks of them"
+            ));
+        }
+        if model.lora.rank > 0 {
+            problems.push(format!(
+                "tensor = {t}: expected model.lora.rank = 0, adapters are not split"
+            ));
+        }
+        problems
+    }
+
+    /// Of `n_ranks`, those, or groups of those that share matrices, that have micro-batches of their own.
+    pub fn n_data(&self, n_ranks: usize) -> usize {
+        n_ranks / self.tensor.max(1)
+    }
+
+    /// What is really spread, where `n_data` ranks have micro-batches of their own: spreading state over one rank is keeping it, and parts of experts
+    /// and of matrices have their moments with them.
+    pub(crate) fn zero_with(&self, n_data: usize) -> u8 {
+        match (n_data, self.expert, self.tensor) {
+            (1, _, 0 | 1) => 0,
+            (1, _, _) => 1,
+            (_, 1, 0 | 1) => self.zero,
             _ => self.zero.max(1),
         }
     }
@@ -255,6 +308,11 @@ mod tests {
             &["train.ema", "divisor of the 4 ranks"],
         );
         check(|c| c.tensor = 0, 1, &["tensor = 0"]);
+        let grid = |c: &mut ParallelConfig| (c.data, c.tensor) = (2, 3);
+        check(grid, 6, &["train.ema"]);
+        check(grid, 4, &["mpirun -n 6", "train.ema"]);
+        check(|c| c.tensor = 3, 4, &["divisor of the 4 ranks", "train.ema"]);
+        check(|c| (c.tensor, c.exact) = (2, true), 4, &["exact = false", "train.ema"]);
         check(|c| c.zero = 4, 1, &["zero = 4"]);
         check(|c| c.zero = 3, 2, &["train.ema"]);
         check(|c| c.zero = 3, 1, &[]);
@@ -296,6 +354,35 @@ mod tests {
         check(16, halved, &["half_rows = false"]);
         let two = |c: &mut ParallelConfig| (c.expert, c.exact) = (2, true);
         check(16, two, &["expected expert = 4"]);
+    }
+
+    #[test]
+    fn matrices_are_split_where_they_can_be() {
+        let check = |tensor: usize, optimizer: OptimizerKind, expected: &[&str]| {
+            let model = ModelConfig {
+                n_heads: 6,
+                d_ff: 64,
+                ..ModelConfig::default()
+            };
+            let config = ParallelConfig {
+                tensor,
+                ..ParallelConfig::default()
+            };
+            let train = TrainConfig {
+                optimizer,
+                ..TrainConfig::default()
+            };
+            let problems = config.problems_with_matrices(&model, &train, 2 * tensor);
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, expected) in problems.iter().zip(expected) {
+                assert!(problem.contains(expected), "{problem}, not: {expected}");
+            }
+        };
+        check(1, OptimizerKind::Muon, &[]);
+        check(2, OptimizerKind::AdamW, &[]);
+        check(2, OptimizerKind::Muon, &["train.optimizer"]);
+        check(4, OptimizerKind::AdamW, &["model.n_heads (6)"]);
+        check(3, OptimizerKind::AdamW, &["model.d_ff (64)"]);
     }
 
     #[test]

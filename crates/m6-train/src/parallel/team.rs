@@ -4,10 +4,10 @@ use super::conductor::Conductor;
 use super::mesh::{Mesh, Place, Tensor, place_of};
 use super::{ClipBy, ParallelConfig, exchange};
 use crate::error::Result;
-use m6_model::Model;
-use m6_nn::Param;
-use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, Weights};
-use m6_nn::ops::ExpertPeers;
+use m6_model::{Model, ModelConfig};
+use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, TensorRanks, Weights};
+use m6_nn::ops::{ExpertPeers, Peers};
+use m6_nn::{Param, Part};
 use m6_nn::optimizer::Optimizer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,13 @@ pub(super) struct Section {
 
 /// The ranks of a run, seen from one of them.
 pub struct Team {
+    /// All ranks.
     pub(super) comm: Arc<dyn Communicator>,
+    /// Those that have the same parts of the matrices, each with micro-batches of its own.
+    pub(super) data: Arc<dyn Communicator>,
+    /// Those that have the matrices among them and compute the same micro-batches.
+    tensor: Option<Arc<TensorRanks>>,
+    model: ModelConfig,
     pub(super) exact: bool,
     pub(super) clip: ClipBy,
     pub(super) zero: u8,
@@ -37,6 +43,8 @@ pub struct Team {
     pub(super) sections: Vec<Section>,
     pub(super) conductor: Arc<Conductor>,
     rows: Option<Arc<ExpertRanks>>,
+    /// The parameters of which this rank has a part, as it has of every matrix.
+    split: Vec<Param>,
 }
 
 impl Team {
@@ -55,9 +63,15 @@ impl Team {
         if comm.size() == 1 && !config.exact {
             return Ok(None);
         }
-        let zero = config.zero_with(comm.size());
+        let n_tensor = config.tensor.clamp(1, comm.size());
+        let data = match n_tensor {
+            1 => Arc::clone(comm),
+            n => comm.split(comm.rank() % n, comm.rank())?,
+        };
+        let tensor = split_matrices(comm, n_tensor, model)?;
+        let zero = config.zero_with(data.size());
         let mesh = Mesh {
-            n_ranks: comm.size(),
+            n_ranks: data.size(),
             expert: config.expert,
         };
         let params = model.params().iter().filter(|p| p.is_trainable());
@@ -66,23 +80,29 @@ impl Team {
             1 => Place::Shared,
             _ => place_of(param.name(), whole.contains(param.name()), config.exact),
         };
-        let rows = spread_experts(comm, config, mesh, model, place)?;
-        let tensor = |param: &Param| Tensor {
-            n_elements: param.n_elements(),
+        let split = model.params().iter().filter(|param| !param.is_whole());
+        let split: Vec<Param> = split.cloned().collect();
+        let rows = spread_experts(&data, config, mesh, model, place)?;
+        let dealt = |param: &Param| Tensor {
+            // Of experts all, which the mesh cuts; of matrices what is here.
+            n_elements: match place(param) {
+                Place::Spread => param.n_elements(),
+                Place::Shared | Place::Beside => param.n_held(),
+            },
             whole: whole.contains(param.name()),
             place: place(param),
         };
-        let deal = mesh.deal(&params.iter().map(tensor).collect::<Vec<_>>());
+        let deal = mesh.deal(&params.iter().map(dealt).collect::<Vec<_>>());
         let n_blocks = model.config().n_layers;
         let mut sections = Vec::new();
         for part in deal.sections {
             // An exchange with nothing in it would still be one.
             if rows.is_some() || part.0 == Place::Shared {
                 let late = config.exact && part.0 != Place::Shared;
-                sections.push(section(comm, mesh, part, &params, (n_blocks, zero, late))?);
+                sections.push(section(&data, mesh, part, &params, (n_blocks, zero, late))?);
             }
         }
-        if zero == 3 || rows.is_some() {
+        if zero == 3 || rows.is_some() || tensor.is_some() {
             // The whole model was here until now.
             m6_nn::alloc::trim();
         }
@@ -95,6 +115,9 @@ impl Team {
         }
         Ok(Some(Self {
             comm: Arc::clone(comm),
+            data,
+            tensor,
+            model: model.config().clone(),
             exact: config.exact,
             clip: config.clip,
             zero,
@@ -103,6 +126,7 @@ impl Team {
             sections,
             conductor,
             rows,
+            split,
         }))
     }
 
@@ -114,7 +138,25 @@ impl Team {
     /// Seconds spent on the other ranks since the last call.
     pub fn take_waited(&self) -> f64 {
         let rows = self.rows.as_ref().map_or(0.0, |rows| rows.take_waited());
-        self.conductor.take_waited() + rows
+        let sums = self.tensor.as_ref().map_or(0.0, |ranks| ranks.take_waited());
+        self.conductor.take_waited() + rows + sums
+    }
+
+    /// Ranks that compute the same micro-batches.
+    pub(super) fn n_tensor(&self) -> usize {
+        self.comm.size() / self.data.size()
+    }
+
+    /// The part of a parameter that the rank at `place` of those that share matrices has, where it is split.
+    fn split_part(&self, param: &Param, place: usize) -> Option<Part> {
+        let shape = param.shape();
+        m6_model::split_part(&self.model, param.name(), shape, place, self.n_tensor())
+    }
+
+    /// Whether this rank speaks for a parameter, which others of those that share matrices may have alike.
+    pub(super) fn speaks_for(&self, param: &Param) -> bool {
+        let place = self.tensor.as_ref().map_or(0, |ranks| ranks.place());
+        place == 0 || self.split_part(param, place).is_some()
     }
 
     /// Whether each rank keeps the moments of its own parts alone.
@@ -124,7 +166,7 @@ impl Team {
 
     /// Whether no rank has all of the weights.
     pub fn shards_weights(&self) -> bool {
-        self.zero == 3 || self.rows.is_some()
+        self.zero == 3 || self.rows.is_some() || self.tensor.is_some()
     }
 
     /// Confines an optimizer to the own parts, where those are all that it keeps.
@@ -136,11 +178,18 @@ impl Team {
             return Ok(());
         }
         let own = |(i, param): (usize, &Param)| {
-            let range = self.owned.of(i)[self.comm.rank()].clone();
-            (param.name().to_string(), range)
+            let range = &self.owned.of(i)[self.data.rank()];
+            let ranges = match self.split_part(param, 0) {
+                None => vec![range.clone()],
+                Some(_) => param.held().within(range),
+            };
+            (param.name().to_string(), ranges)
         };
         let parts: BTreeMap<_, _> = self.params.iter().enumerate().map(own).collect();
-        Ok(optimizer.confine(&parts)?)
+        optimizer.confine(&parts)?;
+        let others = self.params.iter().filter(|param| !self.speaks_for(param));
+        optimizer.save_elsewhere(&others.map(|param| param.name().to_string()).collect());
+        Ok(())
     }
 
     /// Runs `f`, on every rank, while the model has all of its weights.
@@ -154,12 +203,13 @@ impl Team {
             section.weights.fetch_all()?;
         }
         let spread = self.rows.iter().flat_map(|rows| rows.spread());
-        let spread: Vec<_> = spread.map(|param| (param.held(), param)).collect();
-        for (_, param) in &spread {
+        let split = self.split.iter().cloned();
+        let parts: Vec<_> = spread.chain(split).map(|param| (param.held(), param)).collect();
+        for (_, param) in &parts {
             param.hold_all(self.values(param)?)?;
         }
         let out = f();
-        for (held, param) in spread {
+        for (held, param) in parts {
             param.hold(held)?;
             if self.zero == 3 && param.is_trainable() {
                 param.release()?;
@@ -183,9 +233,14 @@ impl Team {
             Some((section, i)) if self.zero == 3 => section.weights.whole(i)?,
             _ => param.with_values(<[f32]>::to_vec)?,
         };
-        match &self.rows {
-            Some(rows) if held.len() < param.n_elements() => Ok(rows.whole(&held)?),
-            _ => Ok(held),
+        match (&self.rows, &self.tensor) {
+            _ if held.len() == param.n_elements() => Ok(held),
+            (_, Some(ranks)) if self.split_part(param, 0).is_some() => {
+                let part = |place| self.split_part(param, place).unwrap_or_else(|| param.held());
+                Ok(ranks.whole(param, &held, part)?)
+            }
+            (Some(rows), _) => Ok(rows.whole(&held)?),
+            (None, _) => Ok(held),
         }
     }
 
@@ -252,6 +307,20 @@ fn section(
         numbers,
         late,
     })
+}
+
+/// Splits the matrices of the model over groups of `n` neighbours, where that is more than one.
+fn split_matrices(
+    comm: &Arc<dyn Communicator>,
+    n: usize,
+    model: &mut Model,
+) -> Result<Option<Arc<TensorRanks>>> {
+    if n == 1 {
+        return Ok(None);
+    }
+    let ranks = Arc::new(TensorRanks::new(comm.split(comm.rank() / n, comm.rank())?));
+    model.split(ranks.place(), n, &Peers::new(ranks.clone()))?;
+    Ok(Some(ranks))
 }
 
 /// Spreads the experts of the model over the groups of the mesh, where those are more than one rank.

@@ -33,7 +33,7 @@ struct Findings {
 
 impl Team {
     fn n_rounds(&self, n_batches: usize) -> usize {
-        n_batches.div_ceil(self.comm.size())
+        n_batches.div_ceil(self.data.size())
     }
 
     /// Whether gradients leave in this round of `n`: in each, or in the last one.
@@ -49,10 +49,35 @@ impl Team {
         let mut all = vec![Vec::new(); self.params.len()];
         for section in &self.sections {
             for (&i, squares) in section.numbers.iter().zip(section.sum.squares()) {
-                all[i] = squares.into_iter().map(f64::to_bits).collect();
+                // Ranks that share matrices have everything else alike.
+                if self.speaks_for(&self.params[i]) {
+                    all[i] = squares.into_iter().map(f64::to_bits).collect();
+                }
             }
         }
         all
+    }
+
+    /// What all ranks have told, once for each micro-batch: ranks that share matrices find the same.
+    fn of_data<'a, T>(&self, all: &'a [T]) -> impl Iterator<Item = &'a T> + use<'a, T> {
+        all.iter().step_by(self.n_tensor())
+    }
+
+    /// The norm of the whole gradient, from the squares of every rank, and the first parameter whose part of it is not finite: the same on all.
+    fn norm(&self, squares: &[Vec<Vec<f64>>]) -> (f64, Option<usize>) {
+        if self.n_tensor() == 1 {
+            return self.owned.norm(squares);
+        }
+        // Ranks may own other parts of uneven pieces: all of them sum in the order of the ranks.
+        let (mut total, mut bad) = (0.0, None);
+        for i in 0..self.params.len() {
+            let sum: f64 = squares.iter().flat_map(|of| &of[i]).sum();
+            if !sum.is_finite() {
+                bad = bad.or(Some(i));
+            }
+            total += sum;
+        }
+        (total.sqrt(), bad)
     }
 
     fn told<T: Serialize + serde::de::DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {
@@ -99,7 +124,7 @@ impl Trainer {
             Err(error) => (Err(error), &[][..]),
         };
         let shares = team.told(mine)?;
-        let n_labels: u64 = shares.iter().map(|share| share.n_labels).sum();
+        let n_labels: u64 = team.of_data(&shares).map(|share| share.n_labels).sum();
         if n_labels == 0 {
             return Err(Error::EmptyBatch { step });
         }
@@ -128,7 +153,7 @@ impl Trainer {
             losses: sums.means(&self.task_names),
             lr,
             grad_norm,
-            n_tokens: shares.iter().map(|share| share.n_tokens).sum(),
+            n_tokens: team.of_data(&shares).map(|share| share.n_tokens).sum(),
             skipped,
             experts: sums.experts(),
         };
@@ -146,7 +171,7 @@ impl Trainer {
         let params = self.model.params();
         params.zero_grads();
         team.sections.iter().for_each(|section| section.sum.clear());
-        let (rank, n_ranks) = (team.comm.rank(), team.comm.size());
+        let (rank, n_ranks) = (team.data.rank(), team.data.size());
         let n_rounds = team.n_rounds(self.config.accum);
         let mut found = Findings::default();
         for round in 0..n_rounds {
@@ -209,7 +234,7 @@ impl Trainer {
         }
         let mut sums = TaskSums::new(self.task_names.len());
         for round in 0..team.n_rounds(self.config.accum) {
-            for found in all {
+            for found in team.of_data(all) {
                 found
                     .sums
                     .get(round)
@@ -224,7 +249,7 @@ impl Trainer {
                 found.squares.iter().map(of).collect()
             })
             .collect();
-        let (norm, bad) = team.owned.norm(&squares);
+        let (norm, bad) = team.norm(&squares);
         if !norm.is_finite() {
             let parameter = match bad {
                 Some(i) => format!("first in the gradient of {}", team.params[i].name()),
@@ -278,7 +303,7 @@ impl Trainer {
         let Some(team) = self.team.clone() else {
             return self.with_shown_model(|model| crate::evaluate::evaluate(model, held_out));
         };
-        let (rank, n_ranks) = (team.comm.rank(), team.comm.size());
+        let (rank, n_ranks) = (team.data.rank(), team.data.size());
         let n_rounds = team.n_rounds(held_out.n_batches());
         let own = self.with_shown_model(|model| {
             let mut own = Vec::with_capacity(n_rounds);
@@ -293,7 +318,7 @@ impl Trainer {
         let all: Vec<Vec<ToldSums>> = team.told(Ok(own?))?;
         let mut sums = TaskSums::new(held_out.task_names().len());
         for round in 0..n_rounds {
-            all.iter().for_each(|own| sums.merge(&own[round]));
+            team.of_data(&all).for_each(|own| sums.merge(&own[round]));
         }
         Ok(held_out.losses(&sums))
     }

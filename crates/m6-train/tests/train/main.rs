@@ -13,6 +13,7 @@ mod load;
 mod optimizers;
 mod ranks;
 mod reword;
+mod tensor_ranks;
 mod traffic;
 mod untie;
 mod vqgan;

@@ -38,7 +38,7 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
 fn dry_run(config: &config::RunConfig, terminal: &Terminal) -> Result<()> {
     let n_ranks = match config.parallel.data {
         0 => ranks::n_started(),
-        n => n,
+        n => n * config.parallel.tensor.max(1),
     };
     let (train, parallel) = (&config.train, &config.parallel);
     let problems = parallel.problems(&config.model, train, n_ranks);

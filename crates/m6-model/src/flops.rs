@@ -18,8 +18,13 @@ pub struct Flops {
 
 /// Cost of `cfg` when a query attends to `mean_context` keys on average.
 pub fn flops(cfg: &ModelConfig, mean_context: f64) -> Flops {
-    let (d, f) = (cfg.d_model as f64, cfg.d_ff as f64);
-    let attention = 2.0 * 4.0 * d * d + 4.0 * d * mean_context;
+    flops_of_rank(cfg, mean_context, 1)
+}
+
+/// The same for one of `tensor` ranks that have the matrices and the words among them; experts and the patch network are computed by each.
+pub fn flops_of_rank(cfg: &ModelConfig, mean_context: f64, tensor: usize) -> Flops {
+    let (d, f, t) = (cfg.d_model as f64, cfg.d_ff as f64, tensor as f64);
+    let attention = (2.0 * 4.0 * d * d + 4.0 * d * mean_context) / t;
     let ffn = 2.0 * 2.0 * d * f;
     let mut blocks = 0.0;
     for layer in 0..cfg.n_layers {
@@ -28,13 +33,13 @@ pub fn flops(cfg: &ModelConfig, mean_context: f64) -> Flops {
             let experts = &cfg.experts;
             ffn * (experts.top_k * experts.prototypes) as f64 + 2.0 * d * experts.n_experts as f64
         } else {
-            ffn
+            ffn / t
         };
     }
     let proj = 2.0 * (cfg.patches.n_features() * cfg.patches.n_patches()) as f64 * d;
     Flops {
         blocks_per_token: blocks,
-        head_per_target: 2.0 * d * cfg.n_table() as f64,
+        head_per_target: 2.0 * d * cfg.n_table() as f64 / t,
         patches_per_picture: patch_network(&cfg.patches) + proj,
         patches_trained: cfg.patches.trained,
     }

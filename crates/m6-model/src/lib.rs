@@ -22,9 +22,9 @@ mod load;
 mod model;
 mod params;
 mod patches;
-mod split;
 pub mod plan;
 pub mod spec;
+mod split;
 mod transformer;
 pub mod vqgan;
 

@@ -248,10 +248,7 @@ impl Model {
             let labels: Arc<[u32]> = rows.iter().map(|&i| labels[i]).collect();
             let shares: Arc<[f32]> = rows.iter().map(|&i| weights[i]).collect();
             let x = ops::select_rows(x_md, row_ids(rows))?;
-            sum.add(
-                rows,
-                self.told(&x, head, labels, shares, smoothing)?,
-            )?;
+            sum.add(rows, self.told(&x, head, labels, shares, smoothing)?)?;
         }
         if let Some(part) = self.heads.contrast(x_md, &kinds.pairs, input, &weights)? {
             let rows = [kinds.pairs.pictures, kinds.pairs.texts].concat();
@@ -293,7 +290,9 @@ impl Model {
     /// As [`Model::hidden`].
     pub fn logits(&self, input: &ModelInput<'_>, options: &ForwardOptions) -> Result<Tensor> {
         if !self.head.is_whole() {
-            return Err(Error::Input("the words of the head are split over ranks".into()));
+            return Err(Error::Input(
+                "the words of the head are split over ranks".into(),
+            ));
         }
         Ok(ops::linear(
             &self.hidden(input, options)?,
@@ -349,9 +348,9 @@ impl Model {
             true => None,
             false => Some(self.patches.forward(input.pictures)?),
         };
-        let mut x_nd = self
-            .embedding
-            .forward(&layout, patches_pd.as_ref(), dropout, self.peers.as_ref())?;
+        let mut x_nd =
+            self.embedding
+                .forward(&layout, patches_pd.as_ref(), dropout, self.peers.as_ref())?;
         let path = (options.train && options.drop_path > 0.0)
             .then(|| DropPath::new(options.drop_path, self.cfg.n_layers, &layout.spans));
         let noise = Noise {

@@ -20,7 +20,9 @@ pub fn split_part(
         return None;
     }
     let cut = |all: usize| -> Range<usize> { all * place / n..all * (place + 1) / n };
-    let in_block = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.'));
+    let in_block = name
+        .strip_prefix("blocks.")
+        .and_then(|rest| rest.split_once('.'));
     match (in_block.map(|(_, part)| part), shape) {
         (Some("attn.qkv.weight" | "attn.qkv.bias"), _) => {
             Some(Part::rows(shape, 3, cut(cfg.d_model)))
@@ -42,7 +44,7 @@ mod tests {
     use crate::spec::specs;
 
     #[test]
-    fn parts_cover_every_split_parameter_once_and_most_of_a_model_is_split() {
+    fn parts_cover_every_split_parameter_once_and_most_of_a_block_is_split() {
         let cfg = ModelConfig {
             vocab_size: 101,
             d_model: 24,
@@ -56,7 +58,9 @@ mod tests {
             for spec in specs(&cfg) {
                 let part = |place| split_part(&cfg, &spec.name, &spec.shape, place, n);
                 let elements = spec.n_elements() as usize;
-                n_all += elements;
+                if spec.name.starts_with("blocks.") {
+                    n_all += elements;
+                }
                 if part(0).is_none() {
                     continue;
                 }
@@ -66,11 +70,16 @@ mod tests {
                     part.pieces().flatten().for_each(|i| seen[i] += 1);
                 }
                 assert!(seen.iter().all(|&times| times == 1), "{}", spec.name);
-                n_split += elements;
+                if spec.name.starts_with("blocks.") {
+                    n_split += elements;
+                }
             }
-            assert!(n_split * 2 > n_all, "{n_split} of {n_all}");
+            assert!(n_split * 10 > n_all * 9, "{n_split} of {n_all}");
         }
         assert_eq!(split_part(&cfg, "embed.tokens", &[101, 24], 0, 1), None);
-        assert_eq!(split_part(&cfg, "blocks.0.moe.up.weight", &[2, 3, 4], 0, 2), None);
+        assert_eq!(
+            split_part(&cfg, "blocks.0.moe.up.weight", &[2, 3, 4], 0, 2),
+            None
+        );
     }
 }

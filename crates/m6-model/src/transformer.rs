@@ -189,7 +189,8 @@ impl Embedding {
         let x_nd = match peers.filter(|_| !self.tokens.is_whole()) {
             None => ops::embed(&tables)?,
             Some(peers) => {
-                let words_nd = ops::embed(&[(&self.tokens, words_here(&self.tokens, &tables[0].1))])?;
+                let words_nd =
+                    ops::embed(&[(&self.tokens, words_here(&self.tokens, &tables[0].1))])?;
                 let words_nd = ops::summed(&words_nd, None, peers)?;
                 ops::add(&words_nd, &ops::embed(&tables[1..])?)?
             }
@@ -216,7 +217,13 @@ fn words_here(table: &Param, ids: &[u32]) -> Arc<[u32]> {
     let d = table.shape().last().copied().unwrap_or(1).max(1);
     let first = (held.first() / d) as u32;
     let here = first..first + (held.n_elements() / d) as u32;
-    let local = |id: &u32| if here.contains(id) { id - first } else { ops::NONE };
+    let local = |id: &u32| {
+        if here.contains(id) {
+            id - first
+        } else {
+            ops::NONE
+        }
+    };
     ids.iter().map(local).collect()
 }
 

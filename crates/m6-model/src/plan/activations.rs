@@ -83,7 +83,7 @@ pub fn activations(
     kept.own += 2.0 * batch.targets * d;
     let logits = Numbers {
         own: 0.0,
-        f32: N_HEAD_ROWS.min(batch.targets) * cfg.n_table() as f64,
+        f32: N_HEAD_ROWS.min(batch.targets) * cfg.n_table() as f64 / mesh.tensor as f64,
     };
     let mut backward = gradients_at_hand(cfg, mesh, batch.tokens);
     if checkpointing {
@@ -122,7 +122,7 @@ fn after_attention(cfg: &ModelConfig, mesh: &Mesh, layer: usize) -> Numbers {
     // Rows that came from other ranks are kept; a rank alone gathers them again.
     let received = if mesh.expert > 1 { d } else { 0.0 };
     Numbers {
-        own: outside + rows * (2.0 * f / t + d + received),
+        own: outside + rows * (2.0 * f + d + received),
         f32: 2.0 * cfg.experts.n_experts as f64,
     }
 }
@@ -147,7 +147,7 @@ fn gradients_at_hand(cfg: &ModelConfig, mesh: &Mesh, tokens: f64) -> Numbers {
         widest = widest.max(f / t + d);
     }
     if sparse {
-        widest = widest.max(expert_rows(cfg, mesh) * (f / t + d));
+        widest = widest.max(expert_rows(cfg, mesh) * (f + d));
     }
     Numbers {
         own: tokens * (d + widest),

@@ -44,8 +44,10 @@ pub struct Job {
     pub blockwise: bool,
     /// Whether an average of the weights is kept, whole, in f32.
     pub ema: bool,
-    /// Positions of a sample: one picture's patches and words, which all have a loss.
+    /// Positions of a sample: one picture's patches and words.
     pub positions: usize,
+    /// Positions of a sample that have a loss; every word, where it is not said.
+    pub targets: Option<usize>,
     /// Samples of an update that are aimed at.
     pub samples_per_step: usize,
     /// Share of the peak that computing reaches, in (0, 1].
@@ -158,7 +160,9 @@ impl Job {
         let n_patches = self.model.patches.n_patches();
         MicroBatch {
             tokens: self.positions as f64,
-            targets: self.positions.saturating_sub(n_patches) as f64,
+            targets: self
+                .targets
+                .unwrap_or(self.positions.saturating_sub(n_patches)) as f64,
             pictures: 1.0,
         }
     }
@@ -254,7 +258,7 @@ impl Planner {
             // Of one block, or of what is in none.
             true => {
                 let (dense, sparse) = self.states.largest_block(mesh);
-                (dense + sparse).max(self.states.outside) * number.gradient
+                (dense + sparse).max(self.states.outside(mesh)) * number.gradient
             }
             false => a.gradients + b.gradients,
         };
@@ -299,7 +303,7 @@ impl Planner {
         };
         let weights = match mesh.zero {
             // The block at hand and the next one, and what is in no block.
-            3 => shared(states.outside, data) + 2.0 * block,
+            3 => shared(states.outside(mesh), data) + 2.0 * block,
             _ => 0.0,
         };
         let rows = match mesh.expert > 1 {

@@ -110,10 +110,10 @@ pub struct States {
     pub whole: Tally,
     /// Divided by `tensor`.
     pub split: Tally,
-    /// Divided by `expert` and `tensor`.
+    /// Divided by `expert`; ranks that share matrices have the same experts.
     pub experts: Tally,
-    /// Those of `whole` that are in no block: tables, patch network, head.
-    pub outside: f64,
+    /// What is in no block: tables and patch network, and the vectors of words, which are divided by `tensor`.
+    outside: [f64; 2],
     /// Weights of the patch network.
     pub patch_network: f64,
     /// A block of each sort: whole, divided by `tensor`, and of experts.
@@ -128,7 +128,7 @@ impl States {
         let mut out = Self::default();
         let mut by_layer = vec![[0.0; 3]; cfg.n_layers];
         for spec in specs(cfg) {
-            let sort = sort_of(&spec);
+            let sort = sort_of(cfg, &spec);
             [&mut out.whole, &mut out.split, &mut out.experts][sort].add(&spec, moments);
             if spec.part == Part::PatchNetwork {
                 out.patch_network += spec.n_elements() as f64;
@@ -137,7 +137,7 @@ impl States {
             let layer = layer.and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
             match layer.and_then(|layer| by_layer.get_mut(layer)) {
                 Some(block) => block[sort] += spec.n_elements() as f64,
-                None => out.outside += spec.n_elements() as f64,
+                None => out.outside[sort.min(1)] += spec.n_elements() as f64,
             }
         }
         out.last = by_layer.last().copied().unwrap_or_default();
@@ -154,7 +154,12 @@ impl States {
 
     /// What a rank has of the experts.
     pub fn sparse(&self, mesh: &Mesh) -> Tally {
-        Tally::default().plus(self.experts, 1.0 / (mesh.expert * mesh.tensor) as f64)
+        Tally::default().plus(self.experts, 1.0 / mesh.expert as f64)
+    }
+
+    /// Numbers of what is in no block, as a rank has it.
+    pub fn outside(&self, mesh: &Mesh) -> f64 {
+        self.outside[0] + self.outside[1] / mesh.tensor as f64
     }
 
     /// Numbers that a rank puts together once for both passes, and not again for the way back: of everything but experts (what is in no block,
@@ -163,17 +168,16 @@ impl States {
         let [whole, split, experts] = self.last;
         let t = mesh.tensor as f64;
         (
-            self.outside + whole + split / t,
-            experts / (mesh.expert as f64 * t),
+            self.outside(mesh) + whole + split / t,
+            experts / mesh.expert as f64,
         )
     }
 
     /// Numbers of the largest block as a rank computes with it: of everything but experts, and of experts.
     pub fn largest_block(&self, mesh: &Mesh) -> (f64, f64) {
         let t = mesh.tensor as f64;
-        let of = |&[whole, split, experts]: &[f64; 3]| {
-            (whole + split / t, experts / (mesh.expert as f64 * t))
-        };
+        let of =
+            |&[whole, split, experts]: &[f64; 3]| (whole + split / t, experts / mesh.expert as f64);
         let blocks = self.blocks.iter().map(of);
         blocks
             .max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
@@ -181,15 +185,11 @@ impl States {
     }
 }
 
-/// 0 the same on every rank, 1 divided by tensor parallelism (as in Megatron-LM: heads and the inner width), 2 experts. Word tables are kept whole.
-fn sort_of(spec: &Spec) -> usize {
+/// 0 the same on every rank, 1 divided by tensor parallelism (as in Megatron-LM: heads, the inner width and the words), 2 experts.
+fn sort_of(cfg: &ModelConfig, spec: &Spec) -> usize {
     match spec.part {
         Part::Experts => 2,
-        Part::Attention | Part::FeedForward => {
-            let is_summed = [".out.bias", ".down.bias"];
-            usize::from(!is_summed.iter().any(|end| spec.name.ends_with(end)))
-        }
-        _ => 0,
+        _ => usize::from(crate::split_part(cfg, &spec.name, &spec.shape, 0, 2).is_some()),
     }
 }
 
@@ -233,7 +233,9 @@ mod tests {
         let (d, f) = (1024.0, 4096.0);
         // 24 blocks of attention and 12 dense ones of feed-forward; biases after a sum are on every rank.
         let split = 24.0 * (4.0 * d * d + 3.0 * d) + 12.0 * (2.0 * d * f + f);
-        assert_eq!(states.split.params, split);
+        let words = (cfg.n_table() * cfg.d_model) as f64;
+        assert_eq!(states.split.params, split + words);
+        let split = split + words;
         let mesh = Mesh {
             data: 4,
             expert: 4,
@@ -242,11 +244,11 @@ mod tests {
         };
         let whole = states.whole.params;
         assert_eq!(states.dense(&mesh).params, whole + split / 2.0);
-        assert_eq!(states.sparse(&mesh).params, states.experts.params / 8.0);
+        assert_eq!(states.sparse(&mesh).params, states.experts.params / 4.0);
         let total = whole + split + states.experts.params;
         assert_eq!(total, crate::count(&cfg).params_total as f64);
         let (_, experts) = states.largest_block(&mesh);
-        assert!((experts / (states.experts.params / 12.0 / 8.0) - 1.0).abs() < 1e-12);
+        assert!((experts / (states.experts.params / 12.0 / 4.0) - 1.0).abs() < 1e-12);
     }
 
     #[test]

@@ -34,11 +34,9 @@ impl Seconds {
 /// Operations of one sample, forward and backward, as a rank computes its part of them.
 pub fn flops_of_sample(job: &Job, layout: &Layout) -> f64 {
     let one = job.sample();
-    let cost = crate::flops::flops(&job.model, job.positions as f64 / 2.0);
-    let train =
-        |tokens, targets, pictures| cost.train(tokens, targets, pictures, layout.checkpointing);
-    // Head and patch network are on every rank that shares the blocks.
-    train(one.tokens, 0.0, 0.0) / layout.mesh.tensor as f64 + train(0.0, one.targets, one.pictures)
+    let context = job.positions as f64 / 2.0;
+    let cost = crate::flops::flops_of_rank(&job.model, context, layout.mesh.tensor);
+    cost.train(one.tokens, one.targets, one.pictures, layout.checkpointing)
 }
 
 /// Seconds of a step.

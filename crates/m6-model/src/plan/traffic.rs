@@ -122,14 +122,15 @@ pub fn traffic(job: &Job, states: &super::States, layout: &Layout) -> Vec<Flow> 
     let once = states.once(mesh);
     let weights_dense = gathers(dense, d, once.0);
     let weights_experts = gathers(replicas, e, once.1);
-    let tokens = rounds * job.micro_batch(layout).tokens;
+    let batch = job.micro_batch(layout);
+    let (tokens, targets) = (rounds * batch.tokens, rounds * batch.targets);
     [
         dense.flow(job, Kind::Gradients, sums(dense, d.trained)),
         replicas.flow(job, Kind::ExpertGradients, sums(replicas, e.trained)),
         weights_dense,
         weights_experts,
         all_to_all(job, layout, tokens),
-        tensor_sums(job, layout, tokens),
+        tensor_sums(job, layout, (tokens, targets)),
     ]
     .into_iter()
     .filter(|flow| flow.bytes > 0.0)
@@ -157,18 +158,33 @@ fn all_to_all(job: &Job, layout: &Layout, tokens: f64) -> Flow {
     group.flow(job, Kind::AllToAll, bytes * group.share())
 }
 
-fn tensor_sums(job: &Job, layout: &Layout, tokens: f64) -> Flow {
+fn tensor_sums(job: &Job, layout: &Layout, (tokens, targets): (f64, f64)) -> Flow {
     let Mesh { tensor, .. } = layout.mesh;
     let group = Group {
         n: tensor,
         stride: 1,
     };
     let cfg = &job.model;
-    // After attention and after feed-forward in each pass.
-    let values = cfg.n_layers as f64 * passes(layout) * 2.0 * tokens * cfg.d_model as f64;
-    group.flow(
-        job,
-        Kind::Tensor,
-        2.0 * group.share() * values * job.precision.bytes(),
-    )
+    let forward = passes(layout) - 1.0;
+    // Vectors of words in the forward pass, and the gradient that the head makes.
+    let mut rows = tokens + targets;
+    for layer in 0..cfg.n_layers {
+        // The last block goes on with the rows that have a loss alone; experts are computed by every rank.
+        let after = if layer + 1 == cfg.n_layers {
+            targets
+        } else {
+            tokens
+        };
+        let inner = if cfg.experts.is_expert_layer(layer) {
+            0.0
+        } else {
+            after
+        };
+        rows += forward * (after + inner) + tokens + inner;
+    }
+    let sums = 2.0 * group.share() * rows * cfg.d_model as f64;
+    // What the words of a rank say of each label: four numbers for every other rank.
+    let told = 4.0 * targets * (tensor - 1) as f64;
+    let bytes = sums * job.precision.bytes() + 4.0 * told;
+    group.flow(job, Kind::Tensor, bytes)
 }

@@ -3,7 +3,7 @@
 use super::{BUCKET, Communicator};
 use crate::error::Result;
 use crate::ops::SplitPeers;
-use crate::param::{Part, Param};
+use crate::param::{Param, Part};
 use crate::real::add_into;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -50,7 +50,12 @@ impl TensorRanks {
     ///
     /// # Errors
     /// The transport failed.
-    pub fn whole(&self, param: &Param, mine: &[f32], part: impl Fn(usize) -> Part) -> Result<Vec<f32>> {
+    pub fn whole(
+        &self,
+        param: &Param,
+        mine: &[f32],
+        part: impl Fn(usize) -> Part,
+    ) -> Result<Vec<f32>> {
         let parts: Vec<Part> = (0..self.n_ranks()).map(part).collect();
         let n: Vec<usize> = parts.iter().map(Part::n_elements).collect();
         let longest = n.iter().copied().max().unwrap_or(0);

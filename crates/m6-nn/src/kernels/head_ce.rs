@@ -161,7 +161,11 @@ impl<T: Real> HeadCe<'_, T> {
     /// Loss and likelihood of each row of a chunk; with gradients the logits are replaced by the loss's gradient.
     fn rows(&self, from: usize, logits: &mut [T], with_grads: bool) -> Result<Vec<(f64, f64)>> {
         let read = |(i, row): (usize, &mut [T])| self.read(row, self.labels[from + i]);
-        let local: Vec<Local<T>> = logits.par_chunks_mut(self.v).enumerate().map(read).collect();
+        let local: Vec<Local<T>> = logits
+            .par_chunks_mut(self.v)
+            .enumerate()
+            .map(read)
+            .collect();
         let all = match &self.words {
             None => local.clone(),
             Some(words) => joined(&local, words)?,
@@ -234,13 +238,17 @@ impl<T: Real> HeadCe<'_, T> {
 /// What the words of all ranks say of each row, summed in the order of the ranks.
 fn joined<T: Real>(local: &[Local<T>], words: &Words<'_>) -> Result<Vec<Local<T>>> {
     const N: usize = 4;
-    let told = |row: &Local<T>| [row.peak, row.total, row.at_label, row.sum].map(|v| v.to_f64() as f32);
+    let told =
+        |row: &Local<T>| [row.peak, row.total, row.at_label, row.sum].map(|v| v.to_f64() as f32);
     let told: Vec<f32> = local.iter().flat_map(told).collect();
     let all = (words.join)(told)?;
     let number = |v: f32| T::number(f64::from(v));
     let larger = |a: T, b: T| if b > a { b } else { a };
     let row = |i: usize| {
-        let ranks = || all.chunks_exact(N * local.len()).map(|of| &of[N * i..N * (i + 1)]);
+        let ranks = || {
+            all.chunks_exact(N * local.len())
+                .map(|of| &of[N * i..N * (i + 1)])
+        };
         let peak = ranks().map(|of| number(of[0])).fold(T::LOWEST, larger);
         let mut row = Local {
             peak,

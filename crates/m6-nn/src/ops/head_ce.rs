@@ -51,7 +51,15 @@ pub fn head_ce_split(
     label_smoothing: f32,
 ) -> Result<(Tensor, Vec<f32>)> {
     check(h, w, None, &labels, &weights, label_smoothing)?;
-    run::<f32>(&h.contiguous()?, w, None, Some(peers), &labels, &weights, label_smoothing)
+    run::<f32>(
+        &h.contiguous()?,
+        w,
+        None,
+        Some(peers),
+        &labels,
+        &weights,
+        label_smoothing,
+    )
 }
 
 fn check(

@@ -139,7 +139,8 @@ mod tests {
             .map(|rank| {
                 let mut own = optimizer(params, rule);
                 let parts = params.iter().enumerate();
-                let parts = parts.map(|(i, p)| (p.name().to_string(), vec![shards.of(i)[rank].clone()]));
+                let parts =
+                    parts.map(|(i, p)| (p.name().to_string(), vec![shards.of(i)[rank].clone()]));
                 own.confine(&parts.collect()).unwrap();
                 own
             })

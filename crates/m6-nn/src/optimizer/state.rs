@@ -154,7 +154,10 @@ fn stored_ranges(file: &SafeTensors<'_>, name: &str) -> Result<Option<Vec<Range<
         .filter_map(|b| usize::try_from(u64::from_le_bytes(b.try_into().ok()?)).ok())
         .collect();
     let is_whole = view.data().len() == 8 * ends.len() && ends.len().is_multiple_of(2);
-    match (view.dtype(), ends.is_sorted() && is_whole && !ends.is_empty()) {
+    match (
+        view.dtype(),
+        ends.is_sorted() && is_whole && !ends.is_empty(),
+    ) {
         (Dtype::U64, true) => Ok(Some(ends.chunks_exact(2).map(|e| e[0]..e[1]).collect())),
         (dtype, _) => Err(load_error(format!(
             "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of each piece, in their order"
@@ -228,7 +231,10 @@ impl Found {
                     .copy_from_slice(&view.data()[size * from..][..n_bytes]);
             }
         }
-        self.n_own += shared.iter().map(|(_, _, range)| range.len()).sum::<usize>();
+        self.n_own += shared
+            .iter()
+            .map(|(_, _, range)| range.len())
+            .sum::<usize>();
         self.n_all += ranges.iter().map(Range::len).sum::<usize>();
         Ok(names.len() + 1 + usize::from(is_part))
     }

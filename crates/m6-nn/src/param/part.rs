@@ -118,7 +118,10 @@ mod tests {
             let taken = part.take(&whole);
             assert_eq!(part.shape(), *held);
             assert_eq!(part.n_elements(), held.iter().product::<usize>());
-            assert_eq!(taken, elements.iter().map(|&i| i as f32).collect::<Vec<_>>());
+            assert_eq!(
+                taken,
+                elements.iter().map(|&i| i as f32).collect::<Vec<_>>()
+            );
             part.put(&taken, &mut back);
             for start in 0..taken.len() {
                 let own = start..taken.len().min(start + 3);
@@ -133,7 +136,11 @@ mod tests {
     fn parts_are_taken_out_and_put_back() {
         let half = |i: usize| Part::rows(&[4, 2], 1, 2 * i..2 * i + 2);
         let top: (&[usize], &[usize]) = (&[2, 2], &[0, 1, 2, 3]);
-        check(&[4, 2], &[half(0), half(1)], &[top, (&[2, 2], &[4, 5, 6, 7])]);
+        check(
+            &[4, 2],
+            &[half(0), half(1)],
+            &[top, (&[2, 2], &[4, 5, 6, 7])],
+        );
         let heads = |i: usize| Part::rows(&[6, 2], 3, i..i + 1);
         let first: (&[usize], &[usize]) = (&[3, 2], &[0, 1, 4, 5, 8, 9]);
         let second: (&[usize], &[usize]) = (&[3, 2], &[2, 3, 6, 7, 10, 11]);
@@ -143,7 +150,11 @@ mod tests {
         check(&[6], &[bias(0), bias(1)], &expected);
         let columns = |i: usize| Part::columns([2, 4], 2 * i..2 * i + 2);
         let left: (&[usize], &[usize]) = (&[2, 2], &[0, 1, 4, 5]);
-        check(&[2, 4], &[columns(0), columns(1)], &[left, (&[2, 2], &[2, 3, 6, 7])]);
+        check(
+            &[2, 4],
+            &[columns(0), columns(1)],
+            &[left, (&[2, 2], &[2, 3, 6, 7])],
+        );
         assert_eq!(Part::rows(&[6, 2], 3, 0..2), Part::whole(&[6, 2]));
         assert_eq!(Part::columns([2, 4], 0..4), Part::whole(&[2, 4]));
         assert_eq!(Part::whole(&[]).n_elements(), 1);

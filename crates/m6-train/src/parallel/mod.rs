@@ -90,7 +90,10 @@ impl ParallelConfig {
             problems.push(what.into());
         }
         if self.exact && self.tensor > 1 {
-            let what = format!("tensor = {}: expected exact = false, since sums are cut where matrices are", self.tensor);
+            let what = format!(
+                "tensor = {}: expected exact = false, since sums are cut where matrices are",
+                self.tensor
+            );
             problems.push(what);
         }
         problems
@@ -311,8 +314,16 @@ mod tests {
         let grid = |c: &mut ParallelConfig| (c.data, c.tensor) = (2, 3);
         check(grid, 6, &["train.ema"]);
         check(grid, 4, &["mpirun -n 6", "train.ema"]);
-        check(|c| c.tensor = 3, 4, &["divisor of the 4 ranks", "train.ema"]);
-        check(|c| (c.tensor, c.exact) = (2, true), 4, &["exact = false", "train.ema"]);
+        check(
+            |c| c.tensor = 3,
+            4,
+            &["divisor of the 4 ranks", "train.ema"],
+        );
+        check(
+            |c| (c.tensor, c.exact) = (2, true),
+            4,
+            &["exact = false", "train.ema"],
+        );
         check(|c| c.zero = 4, 1, &["zero = 4"]);
         check(|c| c.zero = 3, 2, &["train.ema"]);
         check(|c| c.zero = 3, 1, &[]);

@@ -3,8 +3,9 @@
 use super::ParallelConfig;
 use super::mesh::{Mesh, Place, Tensor, place_of};
 use crate::config::TrainConfig;
-use m6_model::spec::{hidden_matrices, specs};
-use m6_model::{Model, ModelConfig};
+use m6_model::spec::{Spec, hidden_matrices, specs};
+use m6_model::{Model, ModelConfig, split_part};
+use m6_nn::dist::Shards;
 use m6_nn::optimizer::Rule;
 use serde::Serialize;
 
@@ -44,63 +45,64 @@ pub fn rank_shares(
         .iter()
         .map(|spec| train.optimizer.rule(&spec.name, &hidden))
         .collect();
+    let tensor = parallel.tensor.clamp(1, n_ranks);
+    let n_data = n_ranks / tensor;
     // One rank has all experts, however many would share them.
-    let expert = match n_ranks {
-        1 => 1,
-        _ => parallel.expert.clamp(1, n_ranks),
+    let expert = parallel.expert.clamp(1, n_data.max(1));
+    let mesh = Mesh {
+        n_ranks: n_data,
+        expert,
     };
-    let tensors: Vec<Tensor> = learning
-        .iter()
-        .zip(&rules)
-        .map(|(spec, rule)| Tensor {
-            n_elements: spec.n_elements() as usize,
-            whole: !rule.divides(),
-            place: match expert > 1 {
-                true => place_of(&spec.name, !rule.divides(), parallel.exact),
-                false => Place::Shared,
-            },
-        })
-        .collect();
-    let mesh = Mesh { n_ranks, expert };
-    let shards = mesh.deal(&tensors).owned;
-    let zero = parallel.zero_with(n_ranks);
-    // What a rank has of the parameters: of experts its part.
-    let held = |tensor: &Tensor| match tensor.place {
-        Place::Spread => tensor.n_elements / mesh.expert,
-        Place::Shared | Place::Beside => tensor.n_elements,
-    };
-    let total = tensors.iter().map(held).sum::<usize>() as u64;
-    // Gradients that a rank adds up itself until the last round.
-    let late = tensors
-        .iter()
-        .filter(|tensor| parallel.exact && tensor.place != Place::Shared);
-    let late = late.map(held).sum::<usize>() as u64;
+    let zero = parallel.zero_with(n_data);
     let mut by_block = vec![0_u64; model.n_layers + 1];
     for spec in &learning {
         by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
     }
     let largest = by_block.iter().max().copied().unwrap_or(0);
+    // Ranks that share matrices may have parts of different sizes.
+    let dealt: Vec<Dealt> = (0..tensor)
+        .map(|place| {
+            let of = |(spec, rule): (&Spec, &Rule)| {
+                let part = split_part(model, &spec.name, &spec.shape, place, tensor);
+                let all = spec.n_elements() as usize;
+                Tensor {
+                    n_elements: part.map_or(all, |part| part.n_elements()),
+                    whole: !rule.divides(),
+                    place: match expert > 1 {
+                        true => place_of(&spec.name, !rule.divides(), parallel.exact),
+                        false => Place::Shared,
+                    },
+                }
+            };
+            Dealt::new(
+                mesh,
+                learning.iter().zip(&rules).map(of).collect(),
+                parallel,
+            )
+        })
+        .collect();
     let share = |rank: usize| {
-        let updated = shards.n_owned(rank) as u64;
-        let moments = |i: usize, spec: &m6_model::spec::Spec| {
+        let (dealt, data) = (&dealt[rank % tensor], rank / tensor);
+        let updated = dealt.owned.n_owned(data) as u64;
+        let moments = |i: usize, spec: &Spec| {
             let whole = rules[i].n_bytes(&spec.shape) as u64;
             let n = spec.n_elements().max(1);
             match zero {
                 0 => whole,
                 // Parts are whole blocks of what rules keep together, so that shares are exact.
-                _ => (whole as u128 * shards.of(i)[rank].len() as u128 / u128::from(n)) as u64,
+                _ => (whole as u128 * dealt.owned.of(i)[data].len() as u128 / u128::from(n)) as u64,
             }
         };
         RankShare {
             rank,
             updated,
-            weights: F32 * (fixed + if zero == 3 { updated } else { total }),
+            weights: F32 * (fixed + if zero == 3 { updated } else { dealt.total }),
             gradients: F32
                 * match (n_ranks, zero) {
                     (1, _) if train.blockwise => largest,
-                    (1, _) => total,
-                    (_, 0 | 1) => total + updated,
-                    _ => updated + late,
+                    (1, _) => dealt.total,
+                    (_, 0 | 1) => dealt.total + updated,
+                    _ => updated + dealt.late,
                 },
             moments: learning
                 .iter()
@@ -110,6 +112,31 @@ pub fn rank_shares(
         }
     };
     (0..n_ranks).map(share).collect()
+}
+
+/// What the ranks that have the same parts of the matrices have of the parameters.
+struct Dealt {
+    /// Who updates what.
+    owned: Shards,
+    /// Numbers that a rank has: of experts its part.
+    total: u64,
+    /// Numbers whose gradients a rank adds up itself until the last round.
+    late: u64,
+}
+
+impl Dealt {
+    fn new(mesh: Mesh, tensors: Vec<Tensor>, parallel: &ParallelConfig) -> Self {
+        let held = |tensor: &Tensor| match tensor.place {
+            Place::Spread => tensor.n_elements / mesh.expert,
+            Place::Shared | Place::Beside => tensor.n_elements,
+        };
+        let is_late = |tensor: &&Tensor| parallel.exact && tensor.place != Place::Shared;
+        Self {
+            total: tensors.iter().map(held).sum::<usize>() as u64,
+            late: tensors.iter().filter(is_late).map(held).sum::<usize>() as u64,
+            owned: mesh.deal(&tensors).owned,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +210,31 @@ mod tests {
             assert_eq!(sum(&spread, |s| s.moments), sum(&one, |s| s.moments));
         }
         assert_eq!(of(4, 0, 1), of(1, 0, 1));
+    }
+
+    #[test]
+    fn matrices_that_are_split_are_kept_once() {
+        let model = ModelConfig::default();
+        let of = |tensor, zero, n| {
+            let parallel = ParallelConfig {
+                tensor,
+                zero,
+                ..ParallelConfig::default()
+            };
+            rank_shares(&model, &TrainConfig::default(), &parallel, n)
+        };
+        let is_split = |spec: &&Spec| split_part(&model, &spec.name, &spec.shape, 0, 2).is_some();
+        let all = specs(&model);
+        let split: u64 = all.iter().filter(is_split).map(Spec::n_elements).sum();
+        let one = of(1, 0, 1)[0];
+        for (n, zero) in [(2, 0), (4, 1), (4, 3)] {
+            let shares = of(2, zero, n);
+            let updated: u64 = shares.iter().map(|share| share.updated).sum();
+            // What is not split has two ranks that make the same updates.
+            assert_eq!(updated, 2 * one.updated - split, "{n}, {zero}");
+        }
+        // Vectors of words are an even number here.
+        assert_eq!(of(2, 0, 2)[0].weights, one.weights - 2 * split);
     }
 
     #[test]

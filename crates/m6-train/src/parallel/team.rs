@@ -7,8 +7,8 @@ use crate::error::Result;
 use m6_model::{Model, ModelConfig};
 use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, TensorRanks, Weights};
 use m6_nn::ops::{ExpertPeers, Peers};
-use m6_nn::{Param, Part};
 use m6_nn::optimizer::Optimizer;
+use m6_nn::{Param, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -138,7 +138,10 @@ impl Team {
     /// Seconds spent on the other ranks since the last call.
     pub fn take_waited(&self) -> f64 {
         let rows = self.rows.as_ref().map_or(0.0, |rows| rows.take_waited());
-        let sums = self.tensor.as_ref().map_or(0.0, |ranks| ranks.take_waited());
+        let sums = self
+            .tensor
+            .as_ref()
+            .map_or(0.0, |ranks| ranks.take_waited());
         self.conductor.take_waited() + rows + sums
     }
 
@@ -204,7 +207,10 @@ impl Team {
         }
         let spread = self.rows.iter().flat_map(|rows| rows.spread());
         let split = self.split.iter().cloned();
-        let parts: Vec<_> = spread.chain(split).map(|param| (param.held(), param)).collect();
+        let parts: Vec<_> = spread
+            .chain(split)
+            .map(|param| (param.held(), param))
+            .collect();
         for (_, param) in &parts {
             param.hold_all(self.values(param)?)?;
         }
@@ -236,7 +242,10 @@ impl Team {
         match (&self.rows, &self.tensor) {
             _ if held.len() == param.n_elements() => Ok(held),
             (_, Some(ranks)) if self.split_part(param, 0).is_some() => {
-                let part = |place| self.split_part(param, place).unwrap_or_else(|| param.held());
+                let part = |place| {
+                    self.split_part(param, place)
+                        .unwrap_or_else(|| param.held())
+                };
                 Ok(ranks.whole(param, &held, part)?)
             }
             (Some(rows), _) => Ok(rows.whole(&held)?),

@@ -97,6 +97,15 @@ pub fn batches(n: usize) -> Vec<Batch> {
         .collect()
 }
 
+/// Labels of these rows, in the order in which a run reads them.
+pub fn labels(rows: std::ops::Range<usize>) -> f64 {
+    let loader = loader();
+    let mut cursor = Cursor::default();
+    loader.next_rows(&mut cursor, rows.start);
+    let rows = loader.next_rows(&mut cursor, rows.len());
+    loader.batch(&rows).unwrap().labels.len() as f64
+}
+
 pub fn model_config(dropout: f32) -> ModelConfig {
     ModelConfig {
         vocab_size: tokens().len(),

@@ -58,7 +58,13 @@ fn same_but_for_rounding(one: &Path, many: &Path, what: &str) {
     let (one, many) = (numbers(one), numbers(many));
     assert_eq!(one.len(), many.len(), "{what}");
     for (one, many) in one.iter().zip(&many) {
-        for key in ["loss", "grad_norm", "eval/lm", "eval/image_to_text", "tokens"] {
+        for key in [
+            "loss",
+            "grad_norm",
+            "eval/lm",
+            "eval/image_to_text",
+            "tokens",
+        ] {
             let Some(expected) = one.get(key).and_then(serde_json::Value::as_f64) else {
                 continue;
             };
@@ -86,7 +92,13 @@ fn check(model: &ModelConfig, config: &TrainConfig, meshes: &[(usize, usize, usi
 #[test]
 fn split_matrices_learn_what_whole_ones_learn() {
     // With three groups and four micro-batches two groups have nothing to compute in the second round.
-    let meshes = [(2, 2, 1, 0), (4, 4, 1, 0), (4, 2, 1, 0), (4, 2, 1, 2), (6, 2, 1, 3)];
+    let meshes = [
+        (2, 2, 1, 0),
+        (4, 4, 1, 0),
+        (4, 2, 1, 0),
+        (4, 2, 1, 2),
+        (6, 2, 1, 3),
+    ];
     check(&dense(), &train(), &meshes);
 }
 
@@ -105,7 +117,11 @@ fn blocks_that_are_run_again_and_heads_of_their_own_are_split_as_well() {
 
 #[test]
 fn matrices_and_experts_are_spread_at_the_same_time() {
-    check(&with_experts(), &train(), &[(2, 2, 1, 0), (4, 2, 2, 1), (4, 2, 2, 3)]);
+    check(
+        &with_experts(),
+        &train(),
+        &[(2, 2, 1, 0), (4, 2, 2, 1), (4, 2, 2, 3)],
+    );
 }
 
 #[test]

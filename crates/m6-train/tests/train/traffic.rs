@@ -68,6 +68,7 @@ impl Communicator for Counted {
 fn model() -> ModelConfig {
     ModelConfig {
         d_ff: 128,
+        n_heads: 4,
         n_layers: 3,
         experts: ExpertsConfig {
             n_experts: 32,
@@ -140,27 +141,34 @@ fn ranks_send_what_the_plan_says() {
         ..train()
     };
     let meshes = [
-        (2, 1, 0, false),
-        (4, 1, 1, false),
-        (2, 1, 2, false),
-        (4, 1, 3, true),
-        (2, 2, 1, false),
-        (4, 2, 1, true),
-        (4, 2, 2, false),
-        (4, 2, 3, false),
-        (4, 4, 3, true),
+        (2, 1, 1, 0, false),
+        (4, 1, 1, 1, false),
+        (2, 1, 1, 2, false),
+        (4, 1, 1, 3, true),
+        (2, 1, 2, 1, false),
+        (4, 1, 2, 1, true),
+        (4, 1, 2, 2, false),
+        (4, 1, 2, 3, false),
+        (4, 1, 4, 3, true),
+        (2, 2, 1, 0, false),
+        (4, 4, 1, 1, true),
+        (4, 2, 1, 0, true),
+        (4, 2, 2, 1, false),
+        (4, 2, 2, 3, true),
     ];
-    for (n, expert, zero, checkpointing) in meshes {
+    for (n, tensor, expert, zero, checkpointing) in meshes {
         let config = TrainConfig {
             activation_checkpointing: checkpointing,
             ..config.clone()
         };
         let parallel = ParallelConfig {
+            tensor,
             expert,
             zero,
             ..ParallelConfig::default()
         };
         let (sent, tokens) = counted(&config, &parallel, n);
+        let labels = fixture::labels(4 * config.rows_per_batch..16 * config.rows_per_batch) / 12.0;
         let planner = Planner::new(Job {
             model: model(),
             hardware: Hardware::named("cpu").unwrap(),
@@ -170,22 +178,24 @@ fn ranks_send_what_the_plan_says() {
             blockwise: false,
             ema: false,
             positions: (tokens / config.accum as f64).round() as usize,
+            targets: Some((labels / config.accum as f64).round() as usize),
             samples_per_step: config.accum,
             efficiency: 0.4,
         });
         let plan = planner.plan(&Layout {
             mesh: Mesh {
-                data: n,
+                data: n / tensor,
                 expert,
-                tensor: 1,
+                tensor,
                 zero,
             },
             micro_batch: 1,
             checkpointing,
         });
         let planned: f64 = plan.comm_bytes().values().sum();
-        let what =
-            format!("{n} ranks, groups of {expert}, ZeRO {zero}: {sent:.0} bytes of {planned:.0}");
+        let what = format!(
+            "{n} ranks, tensor {tensor}, expert {expert}, ZeRO {zero}: {sent:.0} bytes of {planned:.0}"
+        );
         eprintln!("{what}");
         assert!((sent / planned - 1.0).abs() < 0.05, "{what}");
     }

@@ -24,7 +24,9 @@ fn params() -> Params {
     for (name, shape) in shapes {
         let param = normal_param(name, shape, 0.5).unwrap();
         let values = param.tensor().to_dtype(candle_core::DType::F32).unwrap();
-        params.insert(Param::new(name, &values, true).unwrap()).unwrap();
+        params
+            .insert(Param::new(name, &values, true).unwrap())
+            .unwrap();
     }
     params
 }

@@ -102,6 +102,7 @@ fn job(args: &PlanArgs, config: &RunConfig) -> Result<Job> {
         blockwise: config.train.blockwise,
         ema: config.train.ema > 0.0,
         positions: args.seq,
+        targets: None,
         samples_per_step: (tokens / args.seq.max(1)).max(1),
         efficiency: args.efficiency,
     };

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Training by many processes, measured: memory of each rank under ZeRO 0 to 3 and with experts spread, and tokens per second of two ranks against
-one.
+"""Training by many processes, measured: memory of each rank under ZeRO 0 to 3, with matrices split and with experts spread, and tokens per second of
+two ranks against one.
 
     cargo build --release --features mpi
     python3 bench/parallel.py memory --bin target/release/m6 --work target/parallel
     python3 bench/parallel.py experts --bin target/release/m6 --work target/parallel
     python3 bench/parallel.py speed --bin target/release/m6 --work target/parallel
 
-`memory` prints the highest resident memory of the largest rank after the first update, by /proc, in MB; `experts` the
-same for a model of 16 experts a block that 1, 2 and 4 ranks share, beside what `pretrain --dry-run` plans for weights, gradients and moments. `speed` prints the medians of
-interleaved runs, one thread a rank, the batch of a rank the same in both. One JSON object each.
+`memory` prints the highest resident memory of the largest rank after the first update, by /proc, in MB, under ZeRO and with split matrices, beside what
+`pretrain --dry-run` plans for weights, gradients and moments; `experts` the same for a model of 16 experts a block that 1, 2 and 4 ranks share. `speed`
+prints the medians of interleaved runs, one thread a rank, the batch of a rank the same in all. One JSON object each.
 """
 import argparse, glob, json, os, shutil, statistics, subprocess, time
 
@@ -90,15 +90,19 @@ def memory():
     model = ["model.d_model=512", "model.n_heads=8", "model.d_ff=2048", "model.n_layers=12", *STATE]
     rows = []
     for n in args.ranks:
-        for zero in args.zero if n > 1 else [0]:
-            found = most_resident(f"memory-{n}-{zero}", n, model + [f"parallel.zero={zero}"])
-            rows.append({"ranks": n, "zero": zero, **found})
-            print(json.dumps(rows[-1]), flush=True)
+        tensors = [tensor for tensor in (1, 2, 4) if tensor <= n]
+        for tensor in tensors:
+            for zero in args.zero if n > tensor else [0]:
+                data = n // tensor
+                sets = model + [f"parallel.zero={zero}", f"parallel.tensor={tensor}"]
+                found = most_resident(f"memory-{n}-{tensor}-{zero}", n, sets)
+                rows.append({"ranks": n, "tensor": tensor, "zero": zero, **found, **planned(data, sets)})
+                print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
 def planned(n, sets):
-    """Bytes of weights, gradients and moments of the largest rank, in MB, as the run itself would deal them out."""
+    """Bytes of weights, gradients and moments of the largest rank of `n` data ranks, in MB, as the run itself would deal them out."""
     words = [args.bin, "pretrain", "m6-nano", "--data", DATA, "--out", "unused", "--dry-run", "--json", *flags(SMALL + sets + [f"parallel.data={n}"])]
     row = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     kinds = ("weights", "gradients", "moments")
@@ -121,13 +125,15 @@ def experts():
 
 def speed():
     model = ["model.d_model=256", "model.d_ff=1024", "model.n_layers=4", "train.optimizer=\"adamw\"", f"train.steps={args.steps}"]
-    ways = [("one", 1, 0)] + [(f"two, ZeRO {zero}", 2, zero) for zero in args.zero]
+    ways = [("one", 1, [])] + [(f"two, ZeRO {zero}", 2, [f"parallel.zero={zero}"]) for zero in args.zero]
+    ways += [("two, split", 1, ["parallel.tensor=2"])]
     seen = {name: [] for name, _, _ in ways}
     waited = {name: [] for name, _, _ in ways}
     for _ in range(args.rounds):
-        for name, n, zero in ways:
+        for name, n, mesh in ways:
             out = os.path.join(args.work, "speed")
-            process = job(n, out, model + [f"train.accum={n}", f"train.rows_per_batch={4 * n}", f"parallel.zero={zero}"])
+            ranks = 2 if name != "one" else 1
+            process = job(ranks, out, model + [f"train.accum={n}", f"train.rows_per_batch={4 * n}", *mesh])
             assert process.wait() == 0
             steps = lines(out)[2:]
             seen[name].append(statistics.median(s["tokens_per_s"] for s in steps))
@@ -135,8 +141,8 @@ def speed():
             print(json.dumps({"way": name, "tokens_per_s": seen[name][-1], "comm_s": waited[name][-1]}), flush=True)
     one = statistics.median(seen["one"])
     rows = []
-    for name, n, _ in ways:
-        rate = statistics.median(seen[name])
+    for name, _, _ in ways:
+        rate, n = statistics.median(seen[name]), 1 if name == "one" else 2
         rows.append({"way": name, "tokens_per_s": round(rate), "of_ideal": round(rate / (n * one), 3),
                      "comm_s": round(statistics.median(waited[name]), 4)})
     return rows

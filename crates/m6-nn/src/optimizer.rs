@@ -77,7 +77,8 @@ impl Slot {
     }
 
     fn is_whole(&self) -> bool {
-        self.parts == [0..self.n_elements()]
+        let all = 0..self.n_elements();
+        self.parts.len() == 1 && self.parts.first() == Some(&all)
     }
 
     /// Number of the elements that this optimizer updates.

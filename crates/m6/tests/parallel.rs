@@ -208,6 +208,49 @@ fn a_mesh_of_groups_agrees_with_one_process_within_a_bound() {
 }
 
 #[test]
+fn split_matrices_agree_with_one_process_within_a_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let steps = [
+        "train.steps=50",
+        "train.checkpoint_every=25",
+        "model.n_heads=4",
+        "train.optimizer=\"adamw\"",
+        "parallel.exact=false",
+    ];
+    let steps = [&steps[..], &EXPERTS].concat();
+    let one = folder.path().join("one");
+    run(1, &one, &steps);
+    // Ranks that share matrices, that share experts, ZeRO; the last three have both kinds, or groups of data ranks.
+    for (n, tensor, expert, zero) in [
+        (2, 2, 1, 0),
+        (4, 4, 1, 0),
+        (4, 2, 1, 1),
+        (4, 2, 1, 3),
+        (4, 2, 2, 2),
+    ] {
+        let many = folder.path().join(format!("{n}-{tensor}-{expert}-{zero}"));
+        let mesh = [
+            format!("parallel.data={}", n / tensor),
+            format!("parallel.tensor={tensor}"),
+            format!("parallel.expert={expert}"),
+            format!("parallel.zero={zero}"),
+        ];
+        let settings: Vec<&str> = steps.iter().copied().chain(mesh.iter().map(String::as_str)).collect();
+        run(n, &many, &settings);
+        for (one, many) in losses(&one).into_iter().zip(losses(&many)) {
+            let same = (one - many).abs() <= 2e-3 * one.abs();
+            assert!(same, "{mesh:?}: {one} {many}");
+        }
+        // On as one process from the middle of it.
+        std::fs::remove_dir_all(many.join("checkpoints/step-00000050")).expect("there");
+        let output = pretrain(1, &many, &steps, true).output().expect("mpirun starts");
+        assert_eq!(last_json(&output)["steps"], 50, "{mesh:?}");
+        let (whole, moved) = (losses(&one)[49], losses(&many)[49]);
+        assert!((whole - moved).abs() <= 2e-3 * whole, "{mesh:?}: {whole} {moved}");
+    }
+}
+
+#[test]
 fn without_exactness_the_losses_agree_within_a_bound() {
     let folder = tempfile::tempdir().expect("a folder");
     let steps = [

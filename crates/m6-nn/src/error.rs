@@ -61,6 +61,10 @@ pub enum Error {
     #[error("not a readable safetensors file: {0}; the file is damaged or of another format")]
     Safetensors(#[from] safetensors::SafeTensorError),
 
+    /// A file that numbers are kept in cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] m6_store::Error),
+
     /// A safetensors file is whole but does not fit the parameters.
     #[error("{what}: {problem}")]
     Load {

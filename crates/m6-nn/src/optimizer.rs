@@ -5,8 +5,10 @@ use crate::error::{Error, Result};
 use crate::param::{Param, Params};
 use crate::real::Real;
 use candle_core::DType;
+use m6_store::scratch::Scratch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 mod parts;
 mod rule;
@@ -14,7 +16,8 @@ mod state;
 mod update;
 
 pub use rule::Rule;
-use rule::{Kind, Values};
+use rule::{Kind, Stored, Values};
+pub use state::StateEntry;
 use update::{Now, Update};
 
 /// Settings that hold for a whole run.
@@ -108,11 +111,30 @@ struct Moments {
     n_updates: u64,
 }
 
+impl Moments {
+    /// Brings what is stored into memory; gives where each moment was.
+    fn fetch(&mut self, scratch: &Scratch) -> Result<Vec<Option<Stored>>> {
+        self.values
+            .iter_mut()
+            .map(|values| values.fetch(scratch))
+            .collect()
+    }
+
+    /// Puts all into the file, to where they were.
+    fn store(&mut self, scratch: &Scratch, places: Vec<Option<Stored>>) -> Result<()> {
+        let places = places.into_iter().chain(std::iter::repeat(None));
+        let mut values = self.values.iter_mut().zip(places);
+        values.try_for_each(|(values, place)| values.store(scratch, place))
+    }
+}
+
 /// The optimizer. Moments exist from a parameter's first update on, so that a frozen parameter costs nothing.
 pub struct Optimizer {
     config: OptimizerConfig,
     slots: BTreeMap<String, Slot>,
     n_steps: u64,
+    /// Where moments are between updates, when not in memory.
+    scratch: Option<Arc<Scratch>>,
 }
 
 impl Optimizer {
@@ -137,6 +159,7 @@ impl Optimizer {
             config,
             slots: slots.collect(),
             n_steps: 0,
+            scratch: None,
         }
     }
 
@@ -146,6 +169,7 @@ impl Optimizer {
             config: OptimizerConfig::default(),
             slots: BTreeMap::new(),
             n_steps: 0,
+            scratch: None,
         }
     }
 
@@ -167,6 +191,23 @@ impl Optimizer {
             })?;
             slot.lr_scale = *scale;
         }
+        Ok(())
+    }
+
+    /// Keeps moments in this file between updates, those that exist as well: of one parameter at a time they are in memory. Every number stays what it
+    /// is.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn offload(&mut self, scratch: Arc<Scratch>) -> Result<()> {
+        for moments in self
+            .slots
+            .values_mut()
+            .filter_map(|slot| slot.moments.as_mut())
+        {
+            moments.store(&scratch, Vec::new())?;
+        }
+        self.scratch = Some(scratch);
         Ok(())
     }
 
@@ -232,6 +273,8 @@ impl Optimizer {
             n_updates: 0,
         });
         moments.n_updates += 1;
+        let scratch = self.scratch.as_deref();
+        let places = scratch.map(|scratch| moments.fetch(scratch)).transpose()?;
         let now = Now {
             config: self.config,
             grad_scale: f64::from(grad_scale),
@@ -244,6 +287,9 @@ impl Optimizer {
         };
         let update = Update::new(grad, slot, &mut moments.values, &now);
         let done = update.and_then(apply);
+        if let (Some(scratch), Some(places)) = (scratch, places) {
+            moments.store(scratch, places)?;
+        }
         slot.moments = Some(moments);
         done
     }

@@ -23,6 +23,7 @@ pub mod mem;
 pub mod mmap;
 pub mod permute;
 pub mod rng;
+pub mod scratch;
 pub mod tokens;
 
 pub use error::{Error, Result};

@@ -18,6 +18,7 @@ use crate::step::Trainer;
 use m6_data::Cursor;
 use m6_model::ModelConfig;
 use m6_nn::Params;
+use m6_nn::optimizer::Optimizer;
 use m6_store::atomic::{DirCommit, add_file};
 use m6_store::checkpoints::step_dir_name;
 use m6_store::mmap::Mmap;
@@ -178,6 +179,14 @@ fn put_weights(commit: &mut DirCommit, name: &str, params: &Params) -> Result<()
     Ok(file.finish()?)
 }
 
+/// Adds the moments, one after the other.
+fn put_state(commit: &mut DirCommit, optimizer: &Optimizer) -> Result<()> {
+    let path = commit.path().join(OPTIMIZER_FILE);
+    let mut file = commit.file(OPTIMIZER_FILE)?;
+    weights_file::write_state(optimizer, (&path, &mut file))?;
+    Ok(file.finish()?)
+}
+
 /// Adds everything that one rank writes for all.
 fn put_shared(
     commit: &mut DirCommit,
@@ -189,7 +198,7 @@ fn put_shared(
         put_weights(commit, MODEL_FILE, trainer.model.params())?;
     }
     if team.is_none_or(|team| !team.shards_moments()) {
-        put(commit, OPTIMIZER_FILE, &trainer.optimizer.state()?)?;
+        put_state(commit, &trainer.optimizer)?;
     }
     if let Some(ema) = &mut trainer.ema {
         let params = trainer.model.params();
@@ -248,17 +257,13 @@ pub(crate) fn restore(path: &Path, trainer: &mut Trainer, state: &TrainState) ->
 /// # Errors
 /// As [`restore`]; a part that is missing.
 pub(crate) fn restore_moments(path: &Path, trainer: &mut Trainer) -> Result<()> {
-    let file = path.join(OPTIMIZER_FILE);
-    if file.is_file() && trainer.team.is_none() {
-        let loaded = trainer.optimizer.load_state(&read(&file)?);
-        return loaded.map_err(|error| Error::damaged(&file, error));
-    }
     let files = moment_files(path)?;
     let maps = files.iter().map(|file| Mmap::open(file));
     let maps = maps.collect::<std::result::Result<Vec<_>, _>>()?;
     let states: Vec<&[u8]> = maps.iter().map(|map| &**map).collect();
     let loaded = trainer.optimizer.load_states(&states);
-    loaded.map_err(|error| Error::damaged(path, error))
+    let file = files.first().filter(|_| files.len() == 1);
+    loaded.map_err(|error| Error::damaged(file.map_or(path, PathBuf::as_path), error))
 }
 
 /// The moments in a checkpoint: one file, or parts in the order of the ranks.

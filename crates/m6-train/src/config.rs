@@ -84,6 +84,9 @@ pub struct TrainConfig {
     /// Update each block as soon as the backward pass is done with it: gradients of one block exist at a time, and each block's are clipped by their
     /// own norm. Needs `accum = 1`. Ours: off.
     pub blockwise: bool,
+    /// Keep the moments of the optimizer in a file of the run folder between updates, those of one parameter at a time in memory; every number stays what
+    /// it is. Ours: off.
+    pub offload_moments: bool,
     /// Seed of weights, order of the data, noise and dropout. Ours: 0.
     pub seed: u64,
     /// Updates between evaluations on held-out rows, 0 for never; the last update is always evaluated then. Ours: 200.
@@ -138,6 +141,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.0,
             activation_checkpointing: false,
             blockwise: false,
+            offload_moments: false,
             seed: 0,
             eval_every: 200,
             eval_rows: 32,
@@ -159,7 +163,8 @@ impl Default for TrainConfig {
 }
 
 /// Settings that may differ when a run is resumed: they change what is kept and shown, not what is learned.
-const FREE_ON_RESUME: [&str; 5] = [
+const FREE_ON_RESUME: [&str; 6] = [
+    "offload_moments",
     "checkpoint_every",
     "keep",
     "keep_best",

@@ -22,8 +22,10 @@ use crate::tensorboard::EventWriter;
 use m6_model::Model;
 use m6_nn::threads::on_pool;
 use m6_store::checkpoints::prune_but;
+use m6_store::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -197,6 +199,10 @@ impl<'a> Run<'a> {
             };
         }
         trainer.join(spec.comm, spec.parallel)?;
+        if spec.train_cfg.offload_moments {
+            let scratch = Scratch::create(spec.run_dir)?;
+            trainer.optimizer.offload(Arc::new(scratch))?;
+        }
         match (&resumed, &start) {
             (Some(Resumed { path, .. }), _) => restore_moments(path, &mut trainer)?,
             (None, Some(start)) if spec.init_optimizer => start.take_over_moments(&mut trainer)?,

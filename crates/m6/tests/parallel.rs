@@ -235,7 +235,11 @@ fn split_matrices_agree_with_one_process_within_a_bound() {
             format!("parallel.expert={expert}"),
             format!("parallel.zero={zero}"),
         ];
-        let settings: Vec<&str> = steps.iter().copied().chain(mesh.iter().map(String::as_str)).collect();
+        let settings: Vec<&str> = steps
+            .iter()
+            .copied()
+            .chain(mesh.iter().map(String::as_str))
+            .collect();
         run(n, &many, &settings);
         for (one, many) in losses(&one).into_iter().zip(losses(&many)) {
             let same = (one - many).abs() <= 2e-3 * one.abs();
@@ -243,10 +247,15 @@ fn split_matrices_agree_with_one_process_within_a_bound() {
         }
         // On as one process from the middle of it.
         std::fs::remove_dir_all(many.join("checkpoints/step-00000050")).expect("there");
-        let output = pretrain(1, &many, &steps, true).output().expect("mpirun starts");
+        let output = pretrain(1, &many, &steps, true)
+            .output()
+            .expect("mpirun starts");
         assert_eq!(last_json(&output)["steps"], 50, "{mesh:?}");
         let (whole, moved) = (losses(&one)[49], losses(&many)[49]);
-        assert!((whole - moved).abs() <= 2e-3 * whole, "{mesh:?}: {whole} {moved}");
+        assert!(
+            (whole - moved).abs() <= 2e-3 * whole,
+            "{mesh:?}: {whole} {moved}"
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use crate::kernels::muon::matrices;
 use crate::param::bytes_of;
 use crate::real::{Buffer, Real};
 use candle_core::DType;
+use m6_store::scratch::Scratch;
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
 use std::fmt;
@@ -198,6 +199,24 @@ pub(super) fn size_of(dtype: Dtype) -> usize {
 pub(super) enum Values {
     Numbers(Buffer),
     Codes(Vec<u8>),
+    /// In a file, for want of room in memory.
+    Stored(Stored),
+}
+
+/// Where the entries of a moment are in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Stored {
+    dtype: Dtype,
+    n_bytes: usize,
+    at: u64,
+}
+
+impl Stored {
+    fn read(&self, scratch: &Scratch) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.n_bytes];
+        scratch.read(self.at, &mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 impl Values {
@@ -224,29 +243,75 @@ impl Values {
         }
     }
 
-    /// Type and bytes for a file.
-    pub(super) fn bytes(&self) -> (Dtype, Cow<'_, [u8]>) {
+    /// Type in a file.
+    pub(super) fn dtype(&self) -> Dtype {
         match self {
-            Self::Codes(codes) => (Dtype::U8, codes.into()),
-            Self::Numbers(Buffer::F32(values)) => (Dtype::F32, bytes_of(values).into()),
-            Self::Numbers(Buffer::F64(values)) => (Dtype::F64, bytes_of(values).into()),
+            Self::Codes(_) => Dtype::U8,
+            Self::Numbers(Buffer::F32(_)) => Dtype::F32,
+            Self::Numbers(Buffer::F64(_)) => Dtype::F64,
+            Self::Stored(stored) => stored.dtype,
         }
     }
 
-    /// Bytes in memory.
+    /// Bytes for a file.
+    ///
+    /// # Errors
+    /// Those of `scratch`, where stored ones are.
+    pub(super) fn bytes(&self, scratch: Option<&Scratch>) -> Result<Cow<'_, [u8]>> {
+        Ok(match self {
+            Self::Codes(codes) => codes.into(),
+            Self::Numbers(Buffer::F32(values)) => bytes_of(values).into(),
+            Self::Numbers(Buffer::F64(values)) => bytes_of(values).into(),
+            Self::Stored(stored) => stored.read(scratch.ok_or_else(nowhere)?)?.into(),
+        })
+    }
+
+    /// Bytes of the entries, wherever they are.
     pub(super) fn n_bytes(&self) -> usize {
         match self {
             Self::Codes(codes) => codes.len(),
             Self::Numbers(Buffer::F32(values)) => 4 * values.len(),
             Self::Numbers(Buffer::F64(values)) => 8 * values.len(),
+            Self::Stored(stored) => stored.n_bytes,
         }
+    }
+
+    /// Brings stored entries into memory; gives where they were.
+    ///
+    /// # Errors
+    /// Those of `scratch`.
+    pub(super) fn fetch(&mut self, scratch: &Scratch) -> Result<Option<Stored>> {
+        let Self::Stored(stored) = *self else {
+            return Ok(None);
+        };
+        *self = Self::from_bytes(stored.dtype, stored.read(scratch)?);
+        Ok(Some(stored))
+    }
+
+    /// Puts entries into the file, to where they were if they were there.
+    ///
+    /// # Errors
+    /// Those of `scratch`.
+    pub(super) fn store(&mut self, scratch: &Scratch, place: Option<Stored>) -> Result<()> {
+        if matches!(self, Self::Stored(_)) {
+            return Ok(());
+        }
+        let bytes = self.bytes(None)?;
+        let stored = place.unwrap_or_else(|| Stored {
+            dtype: self.dtype(),
+            n_bytes: bytes.len(),
+            at: scratch.reserve(bytes.len()),
+        });
+        scratch.write(stored.at, &bytes)?;
+        *self = Self::Stored(stored);
+        Ok(())
     }
 
     /// The numbers of type `T`.
     pub(super) fn numbers<T: Real>(&mut self) -> Result<&mut [T]> {
         let found = match self {
             Self::Numbers(buffer) => T::of_buffer_mut(buffer),
-            Self::Codes(_) => None,
+            Self::Codes(_) | Self::Stored(_) => None,
         };
         found
             .map(Vec::as_mut_slice)
@@ -257,8 +322,15 @@ impl Values {
     pub(super) fn codes(&mut self) -> Result<&mut [u8]> {
         match self {
             Self::Codes(codes) => Ok(codes),
-            Self::Numbers(_) => Err(other_type(DType::U8)),
+            Self::Numbers(_) | Self::Stored(_) => Err(other_type(DType::U8)),
         }
+    }
+}
+
+fn nowhere() -> Error {
+    Error::Value {
+        op: "optimizer",
+        what: "moments are stored and there is no file of them".into(),
     }
 }
 

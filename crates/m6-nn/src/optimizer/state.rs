@@ -4,6 +4,7 @@ use super::rule::{Kind, Rule, Values, size_of};
 use super::{Moments, Optimizer, Slot};
 use crate::error::{Error, Result};
 use crate::param::parse;
+use m6_store::scratch::Scratch;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,22 +13,58 @@ use std::ops::Range;
 const STEP_KEY: &str = "step";
 const RANGE_KEY: &str = "range";
 
-/// A tensor to be written.
-struct Entry<'a> {
-    name: String,
+/// A tensor of the state, whose bytes are made when they are asked for.
+pub struct StateEntry<'a> {
+    /// Name in the file.
+    pub name: String,
+    /// Lengths of the dimensions.
+    pub shape: Vec<usize>,
     dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+    bytes: Bytes<'a>,
 }
 
-impl Entry<'_> {
+enum Bytes<'a> {
+    Counts(Vec<u8>),
+    Moment(&'a Values, Option<&'a Scratch>),
+}
+
+impl StateEntry<'_> {
     fn counts(name: String, shape: Vec<usize>, counts: &[u64]) -> Self {
         let bytes = counts.iter().flat_map(|count| count.to_le_bytes());
         Self {
             name,
             dtype: Dtype::U64,
             shape,
-            bytes: bytes.collect(),
+            bytes: Bytes::Counts(bytes.collect()),
+        }
+    }
+
+    /// Name of the number type in the header of the file.
+    pub fn dtype(&self) -> &'static str {
+        match self.dtype {
+            Dtype::U64 => "U64",
+            Dtype::U8 => "U8",
+            Dtype::F64 => "F64",
+            _ => "F32",
+        }
+    }
+
+    /// Number of the bytes.
+    pub fn n_bytes(&self) -> usize {
+        match &self.bytes {
+            Bytes::Counts(bytes) => bytes.len(),
+            Bytes::Moment(values, _) => values.n_bytes(),
+        }
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// Moments that are offloaded cannot be read.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        match &self.bytes {
+            Bytes::Counts(bytes) => Ok(bytes.into()),
+            Bytes::Moment(values, scratch) => values.bytes(*scratch),
         }
     }
 }
@@ -41,39 +78,56 @@ impl Optimizer {
     /// # Errors
     /// Those of the format.
     pub fn state(&self) -> Result<Vec<u8>> {
-        let mut entries = vec![Entry::counts(STEP_KEY.into(), Vec::new(), &[self.n_steps])];
+        let entries = self.state_entries();
+        let bytes = entries.iter().map(StateEntry::bytes);
+        let bytes: Vec<_> = bytes.collect::<Result<_>>()?;
+        let mut views = Vec::with_capacity(entries.len());
+        for (entry, bytes) in entries.iter().zip(&bytes) {
+            let view = TensorView::new(entry.dtype, entry.shape.clone(), bytes)?;
+            views.push((entry.name.as_str(), view));
+        }
+        Ok(safetensors::serialize(views, None)?)
+    }
+
+    /// The tensors of [`Optimizer::state`] in the order of its bytes, for a state that is larger than memory has room for.
+    pub fn state_entries(&self) -> Vec<StateEntry<'_>> {
+        let mut entries = vec![StateEntry::counts(
+            STEP_KEY.into(),
+            Vec::new(),
+            &[self.n_steps],
+        )];
         for (name, slot) in &self.slots {
             let Some(moments) = slot.moments.as_ref().filter(|_| !slot.is_saved_elsewhere) else {
                 continue;
             };
             let names = slot.rule.names().iter().zip(slot.kinds());
             for ((prefix, kind), values) in names.zip(&moments.values) {
-                let (dtype, bytes) = values.bytes();
-                entries.push(Entry {
+                entries.push(StateEntry {
                     name: format!("{prefix}.{name}"),
-                    dtype,
+                    dtype: values.dtype(),
                     shape: match slot.is_whole() {
                         true => kind.shape(),
                         false => vec![Slot::n_entries(&kind, &slot.parts)],
                     },
-                    bytes,
+                    bytes: Bytes::Moment(values, self.scratch.as_deref()),
                 });
             }
             if !slot.is_whole() {
                 let ends = slot.parts.iter().flat_map(|part| [part.start, part.end]);
                 let ends: Vec<u64> = ends.map(|end| end as u64).collect();
                 let shape = vec![ends.len()];
-                entries.push(Entry::counts(format!("{RANGE_KEY}.{name}"), shape, &ends));
+                entries.push(StateEntry::counts(
+                    format!("{RANGE_KEY}.{name}"),
+                    shape,
+                    &ends,
+                ));
             }
             let step = format!("{STEP_KEY}.{name}");
-            entries.push(Entry::counts(step, Vec::new(), &[moments.n_updates]));
+            entries.push(StateEntry::counts(step, Vec::new(), &[moments.n_updates]));
         }
-        let mut views = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes)?;
-            views.push((entry.name.as_str(), view));
-        }
-        Ok(safetensors::serialize(views, None)?)
+        // As safetensors sorts them.
+        entries.sort_by(|a, b| b.dtype.cmp(&a.dtype).then_with(|| a.name.cmp(&b.name)));
+        entries
     }
 
     /// Takes over a state that [`Optimizer::state`] made for the same parameters; training goes on bit for bit.
@@ -107,7 +161,11 @@ impl Optimizer {
             for file in &files {
                 n_known += found.look(file, name, slot)?;
             }
-            loaded.insert(name.clone(), found.moments(name, slot)?);
+            let mut moments = found.moments(name, slot)?;
+            if let (Some(moments), Some(scratch)) = (&mut moments, &self.scratch) {
+                moments.store(scratch, Vec::new())?;
+            }
+            loaded.insert(name.clone(), moments);
         }
         let n_tensors: usize = files.iter().map(SafeTensors::len).sum();
         if n_known != n_tensors {

@@ -20,8 +20,10 @@ pub struct RankShare {
     pub weights: u64,
     /// Bytes of gradients: its own and, of several ranks, its part of the sum.
     pub gradients: u64,
-    /// Bytes of moments.
+    /// Bytes of moments in memory.
     pub moments: u64,
+    /// Bytes of moments in a file (`train.offload_moments`); those of one parameter at a time are in memory.
+    pub offloaded: u64,
 }
 
 /// One for each of `n_ranks` (at least 1) that train `model`: the very parts that the run would have, for settings without
@@ -93,6 +95,15 @@ pub fn rank_shares(
                 _ => (whole as u128 * dealt.owned.of(i)[data].len() as u128 / u128::from(n)) as u64,
             }
         };
+        let moments: u64 = learning
+            .iter()
+            .enumerate()
+            .map(|(i, spec)| moments(i, spec))
+            .sum();
+        let (moments, offloaded) = match train.offload_moments {
+            true => (0, moments),
+            false => (moments, 0),
+        };
         RankShare {
             rank,
             updated,
@@ -104,11 +115,8 @@ pub fn rank_shares(
                     (_, 0 | 1) => dealt.total + updated,
                     _ => updated + dealt.late,
                 },
-            moments: learning
-                .iter()
-                .enumerate()
-                .map(|(i, spec)| moments(i, spec))
-                .sum(),
+            moments,
+            offloaded,
         }
     };
     (0..n_ranks).map(share).collect()

@@ -10,6 +10,7 @@ mod fixture;
 mod folder;
 mod guard;
 mod load;
+mod offload;
 mod optimizers;
 mod ranks;
 mod reword;

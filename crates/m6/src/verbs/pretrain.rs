@@ -60,8 +60,12 @@ fn dry_run(config: &config::RunConfig, terminal: &Terminal) -> Result<()> {
     for share in shares {
         let [weights, gradients, moments] =
             [share.weights, share.gradients, share.moments].map(|n| shared::bytes(n as f64));
+        let file = match share.offloaded {
+            0 => String::new(),
+            n => format!(" in memory, {} in a file", shared::bytes(n as f64)),
+        };
         terminal.say(&format!(
-            "rank {}: weights {weights}, gradients {gradients}, moments {moments}; updates {:.2} M parameters",
+            "rank {}: weights {weights}, gradients {gradients}, moments {moments}{file}; updates {:.2} M parameters",
             share.rank,
             share.updated as f64 / 1e6
         ));

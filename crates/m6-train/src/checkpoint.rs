@@ -124,6 +124,7 @@ pub(crate) fn save_together(
     });
     let folder = exchange(comm, begun)?.into_iter().next().flatten();
     let folder = folder.ok_or_else(|| Error::damaged(&path, "rank 0 began no checkpoint"))?;
+    team.check_alike()?;
     let mut written = Ok(());
     if team.shards_moments() {
         let name = part_file(comm.rank(), comm.size());

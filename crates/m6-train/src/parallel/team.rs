@@ -3,12 +3,13 @@
 use super::conductor::Conductor;
 use super::mesh::{Mesh, Place, Tensor, place_of};
 use super::{ClipBy, ParallelConfig, exchange};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use m6_model::{Model, ModelConfig};
 use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, TensorRanks, Weights};
 use m6_nn::ops::{ExpertPeers, Peers};
 use m6_nn::optimizer::Optimizer;
 use m6_nn::{Param, Part};
+use m6_store::rng::mix64;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -282,6 +283,40 @@ impl Team {
         let all = exchange(self.comm(), Ok(bad))?;
         let first = all.into_iter().flatten().min();
         Ok(first.map(|i| self.params[i].name().to_string()))
+    }
+}
+
+impl Team {
+    /// Makes sure that ranks that share matrices have come to the same values of everything else, to the bit.
+    ///
+    /// # Errors
+    /// They have not, which is a fault of this program; a rank failed.
+    pub fn check_alike(&self) -> Result<()> {
+        let n = self.n_tensor();
+        if n == 1 {
+            return Ok(());
+        }
+        let mut sums = vec![0; self.params.len()];
+        for section in &self.sections {
+            for (i, &number) in section.numbers.iter().enumerate() {
+                if self.split_part(&self.params[number], 0).is_none() {
+                    let mix = |sum, v: &f32| mix64(sum, u64::from(v.to_bits()));
+                    sums[number] = section.weights.edit(i, |own| own.iter().fold(0, mix))?;
+                }
+            }
+        }
+        let all = exchange(self.comm(), Ok(sums))?;
+        for (rank, sums) in all.iter().enumerate() {
+            let first = rank - rank % n;
+            if let Some(i) = sums.iter().zip(&all[first]).position(|(a, b)| a != b) {
+                let name = self.params[i].name();
+                let reason = format!(
+                    "{name} is not what it is on rank {first}, with which it shares matrices; this is a fault of the program"
+                );
+                return Err(Error::Peer { rank, reason });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -77,10 +77,9 @@ impl Linear {
             Act::Relu => y.relu()?,
         })
     }
-}
 
-impl Linear {
-    /// Without an activation; of a matrix split by its columns among `peers`, the sum of what all ranks make.
+    /// Without an activation; of a matrix split by its columns among `peers`, the sum of what all ranks make. Matrices with
+    /// adapters are not split.
     pub fn forward_summed(&self, x: &Tensor, peers: Option<&Peers>) -> Result<Tensor> {
         let Some(peers) = peers else {
             return self.forward(x, Act::None);

@@ -29,6 +29,8 @@ pub(super) struct Zstd {
     decoder: Decoder<'static>,
     /// Bytes that the decoder asks for next.
     hint: usize,
+    /// Whether it filled the room it had, and may have more to give before it reads on.
+    is_full: bool,
 }
 
 impl Zstd {
@@ -43,12 +45,13 @@ impl Zstd {
         Ok(Self {
             decoder,
             hint: FRAME_HEADER,
+            is_full: false,
         })
     }
 
     /// Makes ready for the next frame.
     pub(super) fn begin(&mut self) -> Result<(), Fault> {
-        self.hint = FRAME_HEADER;
+        (self.hint, self.is_full) = (FRAME_HEADER, false);
         let ready = self.decoder.reinit();
         ready.map_err(|error| Fault::Corrupt(format!("zstd: {error}")))
     }
@@ -59,48 +62,54 @@ impl Zstd {
         loop {
             let input = source.fill(1)?;
             let n_input = input.len();
-            let block = input.get(..self.step()).unwrap_or(input);
-            let (n_used, hint) = self
-                .run(block, out)
+            let flushes = self.is_full;
+            let n_used = self
+                .step(input, out)
                 .map_err(|error| Fault::Corrupt(format!("zstd: {error}")))?;
             source.consume(n_used);
-            self.hint = hint;
-            if hint == 0 {
+            if self.hint == 0 {
                 return Ok(true);
             }
             if out.len() > before {
                 return Ok(false);
             }
-            if n_used == 0 && source.fill(n_input + 1)?.len() == n_input {
+            if n_used == 0 && !flushes && source.fill(n_input + 1)?.len() == n_input {
                 return Err(Fault::Cut);
             }
         }
     }
 
-    /// Bytes to give the decoder at once: to the end of a header or of a block and no further, since an error in the next block
-    /// would cost what came out of this one.
-    ///
-    /// The decoder asks for a block together with the header of the next.
-    fn step(&self) -> usize {
-        match self.hint.checked_sub(BLOCK_HEADER) {
-            None | Some(0) => self.hint,
-            Some(n) => n,
-        }
-    }
-
-    fn run(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<(usize, usize)> {
-        let mut input = InBuffer::around(input);
+    /// Decodes to the end of a header or of a block and no further, or gives out what is left of one: an error in the next block would cost what
+    /// came out of this one. Gives the number of bytes that were used.
+    fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        // The decoder asks for a block together with the header of the next.
+        let n = match (self.is_full, self.hint.checked_sub(BLOCK_HEADER)) {
+            (true, _) => 0,
+            (false, None | Some(0)) => self.hint,
+            (false, Some(n)) => n,
+        };
+        let mut input = InBuffer::around(input.get(..n).unwrap_or(input));
         let filled = out.len();
         let mut output = OutBuffer::around_pos(out, filled);
-        let hint = self.decoder.run(&mut input, &mut output)?;
-        Ok((input.pos(), hint))
+        self.hint = self.decoder.run(&mut input, &mut output)?;
+        self.is_full = output.pos() == output.capacity();
+        Ok(input.pos())
     }
 
-    /// The first decoded bytes of the frame that `bytes` begin with, at most the room behind `out`.
+    /// The first decoded bytes of the frame that `bytes` begin with, at most the room behind `out`; what comes before damage counts.
     pub(super) fn probe(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if self.begin().is_ok() {
-            // What was decoded before an error counts: the caller looks at the bytes.
-            let _ = self.run(bytes, out);
+        if self.begin().is_err() {
+            return;
+        }
+        let mut rest = bytes;
+        while out.len() < out.capacity() && self.hint > 0 {
+            let (n_out, flushes) = (out.len(), self.is_full);
+            match self.step(rest, out) {
+                Ok(n) if n > 0 || out.len() > n_out || flushes => {
+                    rest = rest.get(n..).unwrap_or_default();
+                }
+                _ => return,
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ pub fn activations(
     let mut kept = Numbers::default();
     // Tables summed, patches put in, and dropout's own copy and zeros.
     kept.own += batch.tokens * d * if dropout { 4.0 } else { 2.0 };
+    // Vectors of words before and after their sum, and the other tables by themselves.
+    kept.own += batch.tokens * copies(mesh, 3.0 * d);
     kept.add(patch_numbers(cfg), batch.pictures);
     let mut largest = Numbers::default();
     for layer in 0..cfg.n_layers {
@@ -98,11 +100,16 @@ pub fn activations(
     Activations { kept, work }
 }
 
+/// Copies of a stream that stand beside it where it is given to all parts of a matrix, or summed over them.
+fn copies(mesh: &Mesh, n: f64) -> f64 {
+    if mesh.tensor > 1 { n } else { 0.0 }
+}
+
 /// Norm, queries, keys and values, what attention gives and its log-sums.
 fn attention(cfg: &ModelConfig, mesh: &Mesh, tokens: f64) -> Numbers {
     let (d, t) = (cfg.d_model as f64, mesh.tensor as f64);
     Numbers {
-        own: tokens * (d + 4.0 * d / t),
+        own: tokens * (d + 4.0 * d / t + copies(mesh, d)),
         f32: tokens * cfg.n_heads as f64 / t,
     }
 }
@@ -110,11 +117,11 @@ fn attention(cfg: &ModelConfig, mesh: &Mesh, tokens: f64) -> Numbers {
 /// Projection, sum, norm, feed-forward or experts, sum: per row.
 fn after_attention(cfg: &ModelConfig, mesh: &Mesh, layer: usize) -> Numbers {
     let (d, f, t) = (cfg.d_model as f64, cfg.d_ff as f64, mesh.tensor as f64);
-    let outside = 5.0 * d;
+    let outside = 5.0 * d + copies(mesh, d);
     if !cfg.experts.is_expert_layer(layer) {
         // Before and after the activation.
         return Numbers {
-            own: outside + 2.0 * f / t,
+            own: outside + 2.0 * f / t + copies(mesh, 2.0 * d),
             f32: 0.0,
         };
     }
@@ -150,7 +157,8 @@ fn gradients_at_hand(cfg: &ModelConfig, mesh: &Mesh, tokens: f64) -> Numbers {
         widest = widest.max(expert_rows(cfg, mesh) * (f + d));
     }
     Numbers {
-        own: tokens * (d + widest),
+        // A sum over ranks has what is sent and what comes.
+        own: tokens * (d + widest + copies(mesh, 2.0 * d)),
         f32: 0.0,
     }
 }
@@ -277,7 +285,9 @@ mod tests {
             activations(&cfg, &mesh, batch(1.0), false).kept
         };
         let saved = kept(1).own - kept(4).own;
-        assert_eq!(saved, 24.0 * 0.75 * (4.0 * 1024.0 + 2.0 * 4096.0));
+        let copied = 24.0 * 4.0 * 1024.0 + 3.0 * 1024.0;
+        let split = 24.0 * 0.75 * (4.0 * 1024.0 + 2.0 * 4096.0);
+        assert_eq!(saved, split - copied);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::config::ModelConfig;
 use serde::Serialize;
 
-/// Ranks side by side: `data` of them see different samples, each of them is `tensor` ranks that share every matrix of a block. Experts
+/// Ranks side by side: `data` of them see different samples, each of them is `tensor` ranks that share the matrices of attention, dense feed-forward and words. Experts
 /// of a layer are dealt out to `expert` neighbouring data ranks (paper sections 2.5 and 3.2). There are no pipeline stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Mesh {
@@ -11,7 +11,7 @@ pub struct Mesh {
     pub data: usize,
     /// Data ranks that share the experts of a layer; divides `data` and the number of experts.
     pub expert: usize,
-    /// Ranks that share the matrices of a block; divides heads and the inner width.
+    /// Ranks that share matrices; divides heads and the inner width.
     pub tensor: usize,
     /// What is spread over replicas: 0 nothing, 1 moments, 2 gradients as well, 3 weights as well (ZeRO, Rajbhandari and others 2020).
     pub zero: u8,

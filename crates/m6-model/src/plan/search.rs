@@ -51,7 +51,9 @@ impl Planner {
             micro_batches.dedup();
             let experts = divisors(data).into_iter();
             for expert in experts.filter(|n| cfg.experts.n_experts.is_multiple_of(*n)) {
-                for zero in 0..if data == 1 { 1 } else { 4 } {
+                // Parts of matrices and of experts have their moments with them.
+                let least = u8::from(tensor > 1 || expert > 1);
+                for zero in least..if data == 1 { least + 1 } else { 4 } {
                     let mesh = Mesh {
                         data,
                         expert,

@@ -3,6 +3,7 @@
 use super::{BUCKET, Bucket, Communicator, Pending, Shards, buckets};
 use crate::error::Result;
 use crate::param::{Param, add_or_copy, squares};
+use crate::real::add_into;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -98,6 +99,11 @@ impl GradSum {
         let mut state = self.state();
         while state.n_sent < end.min(self.groups.len()) {
             let group = state.n_sent;
+            if self.comm.size() == 1 {
+                self.keep(&mut state, group);
+                state.n_sent += 1;
+                continue;
+            }
             for number in 0..self.groups[group].len() {
                 let pending = self.start(&self.groups[group][number])?;
                 state.under_way.push_back((group, number, pending));
@@ -121,6 +127,20 @@ impl GradSum {
     pub fn finish(&self) -> Result<()> {
         self.send(self.groups.len())?;
         self.take_arrived(&mut self.state(), 0)
+    }
+
+    /// The sum of the only rank there is: its own gradients, which move.
+    fn keep(&self, state: &mut State, group: usize) {
+        for piece in self.groups[group].iter().flat_map(|bucket| &bucket.pieces) {
+            // A parameter of several pieces goes with the first.
+            let Some(grad) = self.params[piece.tensor].take_grad() else {
+                continue;
+            };
+            match std::mem::replace(&mut state.filled[piece.tensor], true) {
+                true => add_into(&mut state.sums[piece.tensor], &grad),
+                false => state.sums[piece.tensor] = grad,
+            }
+        }
     }
 
     fn start(&self, bucket: &Bucket) -> Result<Pending> {

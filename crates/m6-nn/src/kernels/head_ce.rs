@@ -27,13 +27,13 @@ struct Local<T> {
     peak: T,
     /// Sum of the powers of e of logits without the peak.
     total: T,
-    /// The label's logit; the lowest number for a label that is not here.
+    /// The label's logit; 0 for a label that is not here.
     at_label: T,
     /// Sum of the logits.
     sum: T,
 }
 
-/// Operands: states `h [m, d]`, head `w [v, d]`, optional `bias [v]`, and per row a label below `v` and a weight.
+/// Operands: states `h [m, d]`, head `w [v, d]`, optional `bias [v]`, and per row a label and a weight.
 #[derive(Clone, Copy)]
 pub struct HeadCe<'a, T> {
     /// States, `[m, d]`.
@@ -190,7 +190,7 @@ impl<T: Real> HeadCe<'_, T> {
     fn read(&self, row: &mut [T], label: u32) -> Local<T> {
         let peak = max(row);
         let here = self.label_here(label);
-        let at_label = here.map_or(T::LOWEST, |label| row[label]);
+        let at_label = here.map_or(T::zero(), |label| row[label]);
         let sum = match self.label_smoothing > 0.0 {
             true => sum(row),
             false => T::zero(),
@@ -253,12 +253,12 @@ fn joined<T: Real>(local: &[Local<T>], words: &Words<'_>) -> Result<Vec<Local<T>
         let mut row = Local {
             peak,
             total: T::zero(),
-            at_label: T::LOWEST,
+            at_label: T::zero(),
             sum: T::zero(),
         };
         for of in ranks() {
             row.total += number(of[1]) * (number(of[0]) - peak).exp();
-            row.at_label = larger(row.at_label, number(of[2]));
+            row.at_label += number(of[2]);
             row.sum += number(of[3]);
         }
         row

@@ -105,6 +105,15 @@ fn run<T: Real>(
     label_smoothing: f32,
 ) -> Result<(Tensor, Vec<f32>)> {
     let (n_all, d) = w.var().dims2()?;
+    if peers.is_none() && !w.is_whole() {
+        return Err(Error::Value {
+            op: "head_ce",
+            what: format!(
+                "{} is here in part, and nobody is there to ask for the rest",
+                w.name()
+            ),
+        });
+    }
     let held = w.held();
     let v = held.n_elements() / d.max(1);
     let join = |mine: Vec<f32>| match peers {

@@ -218,7 +218,8 @@ fn stored_ranges(file: &SafeTensors<'_>, name: &str) -> Result<Option<Vec<Range<
     ) {
         (Dtype::U64, true) => Ok(Some(ends.chunks_exact(2).map(|e| e[0]..e[1]).collect())),
         (dtype, _) => Err(load_error(format!(
-            "{RANGE_KEY}.{name} holds {dtype:?} {ends:?}, expected the two ends of each piece, in their order"
+            "{RANGE_KEY}.{name} holds {} numbers of {dtype:?}, expected the two ends of each piece, in their order",
+            ends.len()
         ))),
     }
 }

@@ -4,11 +4,11 @@ use m6_model::spec::is_expert_matrix;
 use m6_nn::dist::Shards;
 use std::ops::Range;
 
-/// Ranks that share the micro-batches; `expert` neighbours share the experts of a layer, each having a part of its own, and every such group has
+/// Ranks that have micro-batches of their own (of groups that share matrices, those at one place); `expert` neighbours share the experts of a layer, each having a part of its own, and every such group has
 /// all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mesh {
-    /// All ranks.
+    /// How many.
     pub n_ranks: usize,
     /// Ranks of a group, which divide them all.
     pub expert: usize,

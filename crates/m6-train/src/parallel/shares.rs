@@ -112,7 +112,7 @@ pub fn rank_shares(
                 * match (n_ranks, zero) {
                     (1, _) if train.blockwise => largest,
                     (1, _) => dealt.total,
-                    (_, 0 | 1) => dealt.total + updated,
+                    (_, 0 | 1) => dealt.total + dealt.n_shared(data),
                     _ => updated + dealt.late,
                 },
             moments,
@@ -128,8 +128,10 @@ struct Dealt {
     owned: Shards,
     /// Numbers that a rank has: of experts its part.
     total: u64,
-    /// Numbers whose gradients a rank adds up itself until the last round.
+    /// Numbers whose gradients a rank adds up itself until the last round, and then sums with others.
     late: u64,
+    /// Parameters that no other rank has: their gradients are the sum.
+    alone: Vec<bool>,
 }
 
 impl Dealt {
@@ -138,12 +140,24 @@ impl Dealt {
             Place::Spread => tensor.n_elements / mesh.expert,
             Place::Shared | Place::Beside => tensor.n_elements,
         };
-        let is_late = |tensor: &&Tensor| parallel.exact && tensor.place != Place::Shared;
+        let is_alone = |tensor: &Tensor| match tensor.place {
+            Place::Spread => mesh.n_ranks == mesh.expert,
+            Place::Shared | Place::Beside => mesh.n_ranks == 1,
+        };
+        let is_late =
+            |tensor: &&Tensor| parallel.exact && tensor.place != Place::Shared && !is_alone(tensor);
         Self {
+            alone: tensors.iter().map(is_alone).collect(),
             total: tensors.iter().map(held).sum::<usize>() as u64,
             late: tensors.iter().filter(is_late).map(held).sum::<usize>() as u64,
             owned: mesh.deal(&tensors).owned,
         }
+    }
+
+    /// Numbers that a rank updates of what others have gradients of as well.
+    fn n_shared(&self, rank: usize) -> u64 {
+        let shared = (0..self.alone.len()).filter(|&i| !self.alone[i]);
+        shared.map(|i| self.owned.of(i)[rank].len() as u64).sum()
     }
 }
 

@@ -3,13 +3,12 @@
 use super::conductor::Conductor;
 use super::mesh::{Mesh, Place, Tensor, place_of};
 use super::{ClipBy, ParallelConfig, exchange};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use m6_model::{Model, ModelConfig};
 use m6_nn::dist::{Communicator, ExpertRanks, GradSum, RowExchange, Shards, TensorRanks, Weights};
 use m6_nn::ops::{ExpertPeers, Peers};
 use m6_nn::optimizer::Optimizer;
 use m6_nn::{Param, Part};
-use m6_store::rng::mix64;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -157,10 +156,14 @@ impl Team {
         m6_model::split_part(&self.model, param.name(), shape, place, self.n_tensor())
     }
 
+    pub(super) fn is_split(&self, param: &Param) -> bool {
+        self.split_part(param, 0).is_some()
+    }
+
     /// Whether this rank speaks for a parameter, which others of those that share matrices may have alike.
     pub(super) fn speaks_for(&self, param: &Param) -> bool {
         let place = self.tensor.as_ref().map_or(0, |ranks| ranks.place());
-        place == 0 || self.split_part(param, place).is_some()
+        place == 0 || self.is_split(param)
     }
 
     /// Whether each rank keeps the moments of its own parts alone.
@@ -183,9 +186,9 @@ impl Team {
         }
         let own = |(i, param): (usize, &Param)| {
             let range = &self.owned.of(i)[self.data.rank()];
-            let ranges = match self.split_part(param, 0) {
-                None => vec![range.clone()],
-                Some(_) => param.held().within(range),
+            let ranges = match self.is_split(param) {
+                true => param.held().within(range),
+                false => vec![range.clone()],
             };
             (param.name().to_string(), ranges)
         };
@@ -242,7 +245,7 @@ impl Team {
         };
         match (&self.rows, &self.tensor) {
             _ if held.len() == param.n_elements() => Ok(held),
-            (_, Some(ranks)) if self.split_part(param, 0).is_some() => {
+            (_, Some(ranks)) if self.is_split(param) => {
                 let part = |place| {
                     self.split_part(param, place)
                         .unwrap_or_else(|| param.held())
@@ -283,40 +286,6 @@ impl Team {
         let all = exchange(self.comm(), Ok(bad))?;
         let first = all.into_iter().flatten().min();
         Ok(first.map(|i| self.params[i].name().to_string()))
-    }
-}
-
-impl Team {
-    /// Makes sure that ranks that share matrices have come to the same values of everything else, to the bit.
-    ///
-    /// # Errors
-    /// They have not, which is a fault of this program; a rank failed.
-    pub fn check_alike(&self) -> Result<()> {
-        let n = self.n_tensor();
-        if n == 1 {
-            return Ok(());
-        }
-        let mut sums = vec![0; self.params.len()];
-        for section in &self.sections {
-            for (i, &number) in section.numbers.iter().enumerate() {
-                if self.split_part(&self.params[number], 0).is_none() {
-                    let mix = |sum, v: &f32| mix64(sum, u64::from(v.to_bits()));
-                    sums[number] = section.weights.edit(i, |own| own.iter().fold(0, mix))?;
-                }
-            }
-        }
-        let all = exchange(self.comm(), Ok(sums))?;
-        for (rank, sums) in all.iter().enumerate() {
-            let first = rank - rank % n;
-            if let Some(i) = sums.iter().zip(&all[first]).position(|(a, b)| a != b) {
-                let name = self.params[i].name();
-                let reason = format!(
-                    "{name} is not what it is on rank {first}, with which it shares matrices; this is a fault of the program"
-                );
-                return Err(Error::Peer { rank, reason });
-            }
-        }
-        Ok(())
     }
 }
 

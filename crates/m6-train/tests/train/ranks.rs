@@ -47,6 +47,19 @@ pub fn run_model_on(
     parallel: &ParallelConfig,
     resume: bool,
 ) -> Vec<m6_train::Result<Outcome>> {
+    run_watched_on(model, n, dir, config, parallel, resume, || Silent)
+}
+
+/// As [`run_model_on`], each rank with an observer of its own.
+pub fn run_watched_on<O: fixture::Watch>(
+    model: Option<&ModelConfig>,
+    n: usize,
+    dir: &Path,
+    config: &TrainConfig,
+    parallel: &ParallelConfig,
+    resume: bool,
+    observer: impl Fn() -> O + Sync,
+) -> Vec<m6_train::Result<Outcome>> {
     let one = |comm: Arc<dyn Communicator>| {
         // A pool each: a rank that waits must not hold the thread that another one needs.
         let pool = rayon::ThreadPoolBuilder::new()
@@ -54,7 +67,8 @@ pub fn run_model_on(
             .build()
             .unwrap();
         pool.install(|| {
-            fixture::run_ranked(model, dir, config, parallel, &comm, resume, &mut Silent)
+            let mut observer = observer();
+            fixture::run_ranked(model, dir, config, parallel, &comm, resume, &mut observer)
         })
     };
     std::thread::scope(|scope| {

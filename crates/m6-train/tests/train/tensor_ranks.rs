@@ -1,9 +1,12 @@
 //! Matrices split over ranks against one process that has them whole. Ranks are threads here; processes are in the tests of the binary.
 
 use crate::fixture::{self, checkpoint};
-use crate::ranks::{all_ok, all_say_that_it_is_not_finite, bytes, numbers, run_model_on};
-use m6_model::{ExpertsConfig, ModelConfig};
-use m6_train::{OptimizerKind, Outcome, ParallelConfig, TrainConfig};
+use crate::ranks::{
+    all_ok, all_say_that_it_is_not_finite, bytes, numbers, run_model_on, run_watched_on,
+};
+use m6_model::{ExpertsConfig, ForwardOptions, Model, ModelConfig, ModelInput};
+use m6_train::{BestBy, Observer, OptimizerKind, Outcome, ParallelConfig, TrainConfig};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 fn train() -> TrainConfig {
@@ -131,6 +134,82 @@ fn frozen_parts_are_split_and_written_whole() {
         ..train()
     };
     check(&dense(), &config, &[(2, 2, 1, 1), (4, 2, 1, 3)]);
+}
+
+/// Asks the model for likelihoods, as a score of a finetuning does: of the first rank alone, with all of the weights.
+struct Scorer;
+
+impl Observer for Scorer {
+    fn score(
+        &mut self,
+        _: u64,
+        model: &Model,
+        _: &BTreeMap<String, f64>,
+    ) -> Result<Option<f64>, String> {
+        let batch = &fixture::batches(1)[0];
+        let input = ModelInput {
+            tokens: &batch.tokens,
+            positions: &batch.positions,
+            segments: &batch.segments,
+            prefixes: &batch.prefixes,
+            targets: &batch.targets,
+            pictures: &batch.pictures,
+            picture_at: &batch.picture_at,
+            loss_at: &batch.loss_at,
+            labels: &batch.labels,
+            loss_weights: &[],
+        };
+        let output = m6_nn::no_grad(|| model.forward(&input, &ForwardOptions::default()));
+        let output = output.map_err(|error| error.to_string())?;
+        Ok(Some(f64::from(-output.nll.iter().sum::<f32>())))
+    }
+}
+
+impl fixture::Watch for Scorer {}
+
+#[test]
+fn the_first_rank_scores_with_all_of_the_weights_and_the_run_goes_on_with_its_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        keep_best: true,
+        best_by: BestBy::Score,
+        eval_every: 2,
+        freeze: vec!["blocks.0.ffn".into()],
+        ..train()
+    };
+    let (model, plain) = (with_experts(), split(1, 1, 0));
+    let one = dir.path().join("one");
+    all_ok(run_watched_on(
+        Some(&model),
+        1,
+        &one,
+        &config,
+        &plain,
+        false,
+        || Scorer,
+    ));
+    for (n, tensor, expert, zero) in [(2, 2, 1, 0), (4, 2, 1, 3), (4, 2, 2, 1)] {
+        let what = format!("{n} ranks, tensor {tensor}, expert {expert}, ZeRO {zero}");
+        let many = dir.path().join(&what);
+        let parallel = split(tensor, expert, zero);
+        let outcomes = run_watched_on(Some(&model), n, &many, &config, &parallel, false, || Scorer);
+        all_ok(outcomes);
+        same_but_for_rounding(&one, &many, &what);
+        let scores = |dir: &Path| -> Vec<f64> {
+            numbers(dir)
+                .iter()
+                .filter_map(|line| line["score"].as_f64())
+                .collect()
+        };
+        let (expected, found) = (scores(&one), scores(&many));
+        assert_eq!(expected.len(), 4, "{:?}", numbers(&one)[1]);
+        for (expected, found) in expected.iter().zip(found) {
+            assert!(
+                (expected - found).abs() <= 1e-4 * expected.abs(),
+                "{what}: {expected} {found}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn run(args: &PretrainArgs, common: &Common, terminal: &Terminal) -> Result<
 fn dry_run(config: &config::RunConfig, terminal: &Terminal) -> Result<()> {
     let n_ranks = match config.parallel.data {
         0 => ranks::n_started(),
-        n => n * config.parallel.tensor.max(1),
+        n => n.saturating_mul(config.parallel.tensor.max(1)),
     };
     let (train, parallel) = (&config.train, &config.parallel);
     let problems = parallel.problems(&config.model, train, n_ranks);
@@ -240,16 +240,22 @@ fn tell_prepared(config: &mut RunConfig, prepared: &DataConfig, terminal: &Termi
     config.data.codes.clone_from(&prepared.codes);
 }
 
-/// Refuses a model of which this machine cannot hold even the weights, and gradients where each rank has them whole: filling its memory
+/// Refuses a model of which this machine cannot hold even the weights, and gradients where a rank has all that it makes: filling its memory
 /// would end other programs as well.
 fn fits_here(config: &config::RunConfig) -> Result<()> {
     let Some(total) = super::doctor::memory_mb("MemTotal") else {
         return Ok(());
     };
     let n_params = m6_model::count(&config.model).params_total as f64;
-    let gradients_stay = config.parallel.zero < 2 && !config.train.blockwise;
-    let whole = if gradients_stay { 2.0 } else { 1.0 };
-    let (needed, there) = (4.0 * n_params * whole, total as f64 * 1024.0 * 1024.0);
+    // Every rank draws all weights before it gives some away; of split matrices it makes gradients of its part alone.
+    let gradients = match config.parallel.zero < 2 && !config.train.blockwise {
+        true => 1.0 / config.parallel.tensor.max(1) as f64,
+        false => 0.0,
+    };
+    let (needed, there) = (
+        4.0 * n_params * (1.0 + gradients),
+        total as f64 * 1024.0 * 1024.0,
+    );
     if needed <= there {
         return Ok(());
     }

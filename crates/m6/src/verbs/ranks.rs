@@ -57,10 +57,10 @@ pub fn join(_parallel: &ParallelConfig) -> Result<Comm> {
 #[cfg(not(feature = "mpi"))]
 pub fn join(parallel: &ParallelConfig) -> Result<Comm> {
     let n_started = first_number(&SIZES).unwrap_or(1);
-    if n_started > 1 || parallel.data > 1 {
+    if n_started > 1 || parallel.data > 1 || parallel.tensor > 1 {
         return Err(Failure::usage(format!(
-            "this build of m6 trains with one process (started: {n_started}, parallel.data: {})",
-            parallel.data
+            "this build of m6 trains with one process (started: {n_started}, parallel.data: {}, parallel.tensor: {})",
+            parallel.data, parallel.tensor
         ))
         .hint("build it with `cargo build --release --features mpi` (needs libopenmpi-dev and libclang-dev) and start it with mpirun -n N"));
     }

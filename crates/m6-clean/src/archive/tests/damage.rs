@@ -211,6 +211,34 @@ fn a_frame_gives_what_lies_before_its_damage_however_it_is_read() {
     let begin = b"\x28\xb5\x2f\xfd\0\x58";
     let frame = [&begin[..], &head(0), &record, &head(3), &record].concat();
     check("a block", &frame, &["http://a/", "@0"]);
+    // A block that is longer than what is decoded at once, and damage right behind it.
+    let long = [record, vec![b'x'; 100_000]].concat();
+    let n = u32::try_from(long.len()).unwrap();
+    let head = |kind: u32| (n << 3 | kind << 1).to_le_bytes()[..3].to_vec();
+    let frame = [&begin[..], &head(0), &long, &head(3), &long].concat();
+    assert!(items(&frame).len() > 1);
+    // The same frame behind other damage: it is found by what its first block has.
+    let small = raw("http://a/", "text");
+    let n = u32::try_from(small.len()).unwrap();
+    let head = |kind: u32| (n << 3 | kind << 1).to_le_bytes()[..3].to_vec();
+    let begin_small = b"\x28\xb5\x2f\xfd\0\x58";
+    let both = [
+        &begin_small[..],
+        &head(0),
+        &small,
+        &head(0),
+        &small,
+        &head(3),
+        &small,
+    ]
+    .concat();
+    let archive = [zstd_frame(&small), vec![7; 50], both].concat();
+    let found = sketch(&items(&archive));
+    assert_eq!(
+        found.iter().filter(|item| *item == "http://a/").count(),
+        2,
+        "{found:?}"
+    );
 }
 
 proptest! {

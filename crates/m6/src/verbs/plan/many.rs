@@ -139,7 +139,7 @@ fn asked_mesh(args: &PlanArgs, config: &RunConfig) -> String {
         return String::new();
     }
     // As a run has it; how many ranks there are, `--gpus` says.
-    let zero = own.zero.max(u8::from(own.expert > 1));
+    let zero = own.zero.max(u8::from(own.expert > 1 || own.tensor > 1));
     format!("expert={},tensor={},zero={zero}", own.expert, own.tensor)
 }
 

@@ -1,6 +1,6 @@
 //! Experts that are spread over ranks: rows travel to the rank that has their expert, and results travel back (paper section 3.2; GShard).
 
-use super::{BUCKET, Communicator, transport};
+use super::{Communicator, gather_in_pieces, transport};
 use crate::error::Result;
 use crate::ops::{ExpertPeers, ExpertWeights, Hidden};
 use crate::param::{Param, Part};
@@ -170,18 +170,10 @@ impl ExpertRanks {
     pub fn whole(&self, part: &[f32]) -> Result<Vec<f32>> {
         let n_ranks = self.comm.size();
         let mut out = vec![0.0; part.len() * n_ranks];
-        let mut at = 0;
-        for piece in part.chunks((BUCKET / n_ranks).max(1)) {
-            let counts = vec![piece.len(); n_ranks];
-            let all = self
-                .comm
-                .start_all_gather(piece.to_vec(), &counts)?
-                .wait()?;
-            for (rank, theirs) in all.chunks_exact(piece.len()).enumerate() {
-                out[rank * part.len() + at..][..piece.len()].copy_from_slice(theirs);
-            }
-            at += piece.len();
-        }
+        let put = |rank: usize, at: usize, theirs: &[f32]| {
+            out[rank * part.len() + at..][..theirs.len()].copy_from_slice(theirs);
+        };
+        gather_in_pieces(self.comm.as_ref(), part, &vec![part.len(); n_ranks], put)?;
         Ok(out)
     }
 

@@ -18,7 +18,7 @@ mod weights;
 
 pub use buckets::{BUCKET, Bucket, Piece, buckets};
 pub use experts::{ExpertRanks, RowExchange};
-pub use shards::Shards;
+pub use shards::{Shards, norm_in_order};
 pub use sums::GradSum;
 pub use tensor::TensorRanks;
 pub use weights::Weights;
@@ -199,6 +199,31 @@ impl Communicator for Solo {
     fn abort(&self, code: i32) {
         std::process::exit(code);
     }
+}
+
+/// Gives the numbers of every rank to every rank, `lengths[r]` of rank `r`, in messages of a bounded size: `put` gets a rank, where among its
+/// numbers these begin, and the numbers.
+pub(crate) fn gather_in_pieces(
+    comm: &dyn Communicator,
+    mine: &[f32],
+    lengths: &[usize],
+    mut put: impl FnMut(usize, usize, &[f32]),
+) -> Result<()> {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let step = (BUCKET / comm.size()).max(1);
+    for from in (0..longest).step_by(step) {
+        let range = |n: usize| from.min(n)..(from + step).min(n);
+        let counts: Vec<usize> = lengths.iter().map(|&n| range(n).len()).collect();
+        let piece = mine[range(mine.len())].to_vec();
+        let all = comm.start_all_gather(piece, &counts)?.wait()?;
+        let mut rest = all.as_slice();
+        for (rank, n) in counts.into_iter().enumerate() {
+            let (theirs, more) = rest.split_at(n);
+            put(rank, from, theirs);
+            rest = more;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses counts that do not fit the ranks and the numbers: without `received`, `counts` are those of an all-gather.

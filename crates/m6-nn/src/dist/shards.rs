@@ -77,25 +77,36 @@ impl Shards {
     /// The Euclidean norm of all gradients together, from the squares of every rank ([`crate::dist::GradSum::squares`]), and the first parameter whose part of it
     /// is not finite. The same number, to the bit, as [`crate::Params::grad_norm`] gives for the same gradients on one rank.
     pub fn norm(&self, squares: &[Vec<Vec<f64>>]) -> (f64, Option<usize>) {
-        let mut total = 0.0;
-        let mut bad = None;
-        for i in 0..self.n_tensors() {
-            let mut owners: Vec<usize> = (0..squares.len()).collect();
+        norm_in_order(self.n_tensors(), squares, |i, owners| {
             owners.sort_by_key(|&rank| self.of(i)[rank].start);
-            let parts = owners.iter().flat_map(|&rank| &squares[rank][i]);
-            let sum: f64 = parts.sum();
-            if !sum.is_finite() {
-                bad = bad.or(Some(i));
-            }
-            total += sum;
-        }
-        (total.sqrt(), bad)
+        })
     }
 
     /// Elements that a rank owns of all tensors.
     pub fn n_owned(&self, rank: usize) -> usize {
         self.ranges.iter().map(|of| of[rank].len()).sum()
     }
+}
+
+/// As [`Shards::norm`] of `n_tensors`, where `order` puts the ranks, which come in theirs, into the order in which the parts of a tensor are summed.
+pub fn norm_in_order(
+    n_tensors: usize,
+    squares: &[Vec<Vec<f64>>],
+    order: impl Fn(usize, &mut Vec<usize>),
+) -> (f64, Option<usize>) {
+    let mut total = 0.0;
+    let mut bad = None;
+    for i in 0..n_tensors {
+        let mut owners: Vec<usize> = (0..squares.len()).collect();
+        order(i, &mut owners);
+        let parts = owners.iter().flat_map(|&rank| &squares[rank][i]);
+        let sum: f64 = parts.sum();
+        if !sum.is_finite() {
+            bad = bad.or(Some(i));
+        }
+        total += sum;
+    }
+    (total.sqrt(), bad)
 }
 
 #[cfg(test)]

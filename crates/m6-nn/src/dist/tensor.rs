@@ -1,6 +1,6 @@
 //! Ranks that have matrices among them.
 
-use super::{BUCKET, Communicator};
+use super::{Communicator, gather_in_pieces};
 use crate::error::Result;
 use crate::ops::SplitPeers;
 use crate::param::{Param, Part};
@@ -58,21 +58,9 @@ impl TensorRanks {
     ) -> Result<Vec<f32>> {
         let parts: Vec<Part> = (0..self.n_ranks()).map(part).collect();
         let n: Vec<usize> = parts.iter().map(Part::n_elements).collect();
-        let longest = n.iter().copied().max().unwrap_or(0);
         let mut found: Vec<Vec<f32>> = n.iter().map(|&n| Vec::with_capacity(n)).collect();
-        let step = (BUCKET / self.n_ranks()).max(1);
-        for from in (0..longest).step_by(step) {
-            let range = |n: usize| from.min(n)..(from + step).min(n);
-            let counts: Vec<usize> = n.iter().map(|&n| range(n).len()).collect();
-            let piece = mine[range(mine.len())].to_vec();
-            let all = self.comm.start_all_gather(piece, &counts)?.wait()?;
-            let mut rest = all.as_slice();
-            for (numbers, n) in found.iter_mut().zip(counts) {
-                let (part, more) = rest.split_at(n);
-                numbers.extend_from_slice(part);
-                rest = more;
-            }
-        }
+        let put = |rank: usize, _, theirs: &[f32]| found[rank].extend_from_slice(theirs);
+        gather_in_pieces(self.comm.as_ref(), mine, &n, put)?;
         let mut whole = vec![0.0; param.n_elements()];
         for (part, numbers) in parts.iter().zip(&found) {
             part.put(numbers, &mut whole);

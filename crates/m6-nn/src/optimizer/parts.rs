@@ -77,7 +77,7 @@ impl Optimizer {
         })
     }
 
-    /// Bytes of the moments that exist.
+    /// Bytes of the moments that exist, in memory or offloaded.
     pub fn n_bytes(&self) -> usize {
         let moments = self.slots.values().filter_map(|slot| slot.moments.as_ref());
         let values = moments.flat_map(|moments| &moments.values);
@@ -247,5 +247,29 @@ mod tests {
         };
         assert!(refused(Rule::Adafactor).contains("Adafactor updates whole"));
         assert!(refused(Rule::AdamW8).contains("blocks of 256"));
+    }
+
+    #[test]
+    fn offloaded_moments_are_not_in_memory_between_updates() {
+        use crate::optimizer::rule::Values;
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = m6_store::scratch::Scratch::create(folder.path()).unwrap();
+        let params = params();
+        let mut one = optimizer(&params, Rule::AdamW8);
+        step_whole(&mut one, &params, 0);
+        let n_bytes = one.n_bytes();
+        one.offload(scratch.into()).unwrap();
+        let all_stored = |one: &Optimizer| {
+            let moments = one.slots.values().filter_map(|slot| slot.moments.as_ref());
+            let mut values = moments.flat_map(|moments| &moments.values);
+            values.all(|values| matches!(values, Values::Stored(_)))
+        };
+        assert!(all_stored(&one));
+        step_whole(&mut one, &params, 1);
+        assert!(all_stored(&one));
+        let state = one.state().unwrap();
+        one.load_state(&state).unwrap();
+        assert!(all_stored(&one));
+        assert_eq!(one.n_bytes(), n_bytes, "as many, elsewhere");
     }
 }

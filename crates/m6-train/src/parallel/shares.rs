@@ -5,6 +5,7 @@ use super::mesh::{Mesh, Place, Tensor, place_of};
 use crate::config::TrainConfig;
 use m6_model::spec::{Spec, hidden_matrices, specs};
 use m6_model::{Model, ModelConfig, split_part};
+use m6_nn::Part;
 use m6_nn::dist::Shards;
 use m6_nn::optimizer::Rule;
 use serde::Serialize;
@@ -56,33 +57,12 @@ pub fn rank_shares(
         expert,
     };
     let zero = parallel.zero_with(n_data);
-    let mut by_block = vec![0_u64; model.n_layers + 1];
-    for spec in &learning {
-        by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
-    }
-    let largest = by_block.iter().max().copied().unwrap_or(0);
     // Ranks that share matrices may have parts of different sizes.
-    let dealt: Vec<Dealt> = (0..tensor)
-        .map(|place| {
-            let of = |(spec, rule): (&Spec, &Rule)| {
-                let part = split_part(model, &spec.name, &spec.shape, place, tensor);
-                let all = spec.n_elements() as usize;
-                Tensor {
-                    n_elements: part.map_or(all, |part| part.n_elements()),
-                    whole: !rule.divides(),
-                    place: match expert > 1 {
-                        true => place_of(&spec.name, !rule.divides(), parallel.exact),
-                        false => Place::Shared,
-                    },
-                }
-            };
-            Dealt::new(
-                mesh,
-                learning.iter().zip(&rules).map(of).collect(),
-                parallel,
-            )
-        })
-        .collect();
+    let dealt = (0..tensor).map(|place| {
+        let part = |spec: &Spec| split_part(model, &spec.name, &spec.shape, place, tensor);
+        Dealt::new(mesh, learning.iter().zip(&rules), part, parallel)
+    });
+    let dealt: Vec<Dealt> = dealt.collect();
     let share = |rank: usize| {
         let (dealt, data) = (&dealt[rank % tensor], rank / tensor);
         let updated = dealt.owned.n_owned(data) as u64;
@@ -110,7 +90,7 @@ pub fn rank_shares(
             weights: F32 * (fixed + if zero == 3 { updated } else { dealt.total }),
             gradients: F32
                 * match (n_ranks, zero) {
-                    (1, _) if train.blockwise => largest,
+                    (1, _) if train.blockwise => largest_block(model, &learning),
                     (1, _) => dealt.total,
                     (_, 0 | 1) => dealt.total + dealt.n_shared(data),
                     _ => updated + dealt.late,
@@ -120,6 +100,15 @@ pub fn rank_shares(
         }
     };
     (0..n_ranks).map(share).collect()
+}
+
+/// Numbers of the block that learns most, or of what is in none.
+fn largest_block(model: &ModelConfig, learning: &[Spec]) -> u64 {
+    let mut by_block = vec![0; model.n_layers + 1];
+    for spec in learning {
+        by_block[Model::block_of(&spec.name).unwrap_or(model.n_layers)] += spec.n_elements();
+    }
+    by_block.into_iter().max().unwrap_or(0)
 }
 
 /// What the ranks that have the same parts of the matrices have of the parameters.
@@ -135,7 +124,22 @@ struct Dealt {
 }
 
 impl Dealt {
-    fn new(mesh: Mesh, tensors: Vec<Tensor>, parallel: &ParallelConfig) -> Self {
+    /// The parameters that learn, each with its rule, of which a rank has `part`.
+    fn new<'a>(
+        mesh: Mesh,
+        learning: impl Iterator<Item = (&'a Spec, &'a Rule)>,
+        part: impl Fn(&Spec) -> Option<Part>,
+        parallel: &ParallelConfig,
+    ) -> Self {
+        let tensor = |(spec, rule): (&Spec, &Rule)| Tensor {
+            n_elements: part(spec).map_or(spec.n_elements() as usize, |part| part.n_elements()),
+            whole: !rule.divides(),
+            place: match mesh.expert > 1 {
+                true => place_of(&spec.name, !rule.divides(), parallel.exact),
+                false => Place::Shared,
+            },
+        };
+        let tensors: Vec<Tensor> = learning.map(tensor).collect();
         let held = |tensor: &Tensor| match tensor.place {
             Place::Spread => tensor.n_elements / mesh.expert,
             Place::Shared | Place::Beside => tensor.n_elements,

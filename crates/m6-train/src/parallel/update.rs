@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{HeldOut, TaskLoss};
 use crate::step::{StepOutcome, TaskSums, ToldSums, Trainer, clip_factor, first_bad_parameter};
 use m6_data::Batch;
+use m6_nn::dist::norm_in_order;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,15 +70,7 @@ impl Team {
             return self.owned.norm(squares);
         }
         // Ranks may own other parts of uneven pieces: all of them sum in the order of the ranks.
-        let (mut total, mut bad) = (0.0, None);
-        for i in 0..self.params.len() {
-            let sum: f64 = squares.iter().flat_map(|of| &of[i]).sum();
-            if !sum.is_finite() {
-                bad = bad.or(Some(i));
-            }
-            total += sum;
-        }
-        (total.sqrt(), bad)
+        norm_in_order(self.params.len(), squares, |_, _| ())
     }
 
     fn told<T: Serialize + serde::de::DeserializeOwned>(&self, mine: Result<T>) -> Result<Vec<T>> {

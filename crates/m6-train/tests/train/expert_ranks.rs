@@ -1,7 +1,10 @@
 //! Experts spread over ranks against one process that has them all. Ranks are threads here; processes are in the tests of the binary.
 
 use crate::fixture::{self, checkpoint};
-use crate::ranks::{all_ok, all_say_that_it_is_not_finite, bytes, numbers, run_model_on, train};
+use crate::ranks::{
+    all_ok, all_say_that_it_is_not_finite, bytes, numbers, run_model_on, same_but_for_rounding,
+    train,
+};
 use m6_model::{ExpertsConfig, ModelConfig};
 use m6_train::{OptimizerKind, Outcome, ParallelConfig, TrainConfig};
 use std::path::Path;
@@ -114,20 +117,7 @@ fn groups_of_ranks_differ_from_one_process_by_rounding_alone() {
     for (n, expert, zero) in [(4, 2, 0), (4, 2, 2), (4, 2, 3), (2, 2, 1)] {
         let many = dir.path().join(format!("{n}-{expert}-{zero}"));
         run(n, &many, &train(), &spread(expert, zero, false), false);
-        for (one, many) in numbers(&one).iter().zip(numbers(&many)) {
-            let keys = [
-                "loss",
-                "grad_norm",
-                "moe/load_cv",
-                "eval/lm",
-                "eval/image_to_text",
-            ];
-            for key in keys.into_iter().filter(|key| one.get(key).is_some()) {
-                let (one, many) = (one[key].as_f64().unwrap(), many[key].as_f64().unwrap());
-                let same = (one - many).abs() <= 1e-4 * one.abs();
-                assert!(same, "{n}, {expert}, {zero}: {key}: {one} {many}");
-            }
-        }
+        same_but_for_rounding(&one, &many, &format!("{n}, {expert}, {zero}"));
     }
 }
 

@@ -103,18 +103,7 @@ fn dropping_depth_changes_what_is_learned_and_no_evaluation() {
     assert_ne!(losses[0], losses[1]);
     let model = fixture::model(0.0);
     let batch = &fixture::batches(1)[0];
-    let input = m6_model::ModelInput {
-        tokens: &batch.tokens,
-        positions: &batch.positions,
-        segments: &batch.segments,
-        prefixes: &batch.prefixes,
-        targets: &batch.targets,
-        pictures: &batch.pictures,
-        picture_at: &batch.picture_at,
-        loss_at: &batch.loss_at,
-        labels: &batch.labels,
-        loss_weights: &[],
-    };
+    let input = fixture::input(batch);
     let nll = |train, key| {
         let options = ForwardOptions {
             train,
@@ -263,16 +252,7 @@ fn adapters_alone_learn_and_merging_computes_the_same() {
     assert!(merged.config.model.lora.is_none());
     let logits = |model: &Model| -> Vec<f64> {
         let batch = &fixture::batches(1)[0];
-        let input = m6_model::ModelInput {
-            tokens: &batch.tokens,
-            positions: &batch.positions,
-            segments: &batch.segments,
-            prefixes: &batch.prefixes,
-            targets: &batch.targets,
-            pictures: &batch.pictures,
-            picture_at: &batch.picture_at,
-            ..m6_model::ModelInput::default()
-        };
+        let input = fixture::input(batch);
         let logits = model.logits(&input, &ForwardOptions::default()).unwrap();
         let logits: Vec<f32> = logits.flatten_all().unwrap().to_vec1().unwrap();
         logits.into_iter().map(f64::from).collect()

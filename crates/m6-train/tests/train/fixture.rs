@@ -1,7 +1,7 @@
 //! A tiny prepared data set, a tiny model, and short ways to run them.
 
 use m6_data::{Batch, Cursor, DataConfig, Loader, LoaderConfig, SourceConfig, Split};
-use m6_model::{Model, ModelConfig, PatchConfig, PatchKind};
+use m6_model::{Model, ModelConfig, ModelInput, PatchConfig, PatchKind};
 use m6_text::Tokenizer;
 use m6_train::{
     Observer, Outcome, PretrainSpec, Result, Silent, StepReport, TrainConfig, pretrain,
@@ -104,6 +104,22 @@ pub fn labels(rows: std::ops::Range<usize>) -> f64 {
     loader.next_rows(&mut cursor, rows.start);
     let rows = loader.next_rows(&mut cursor, rows.len());
     loader.batch(&rows).unwrap().labels.len() as f64
+}
+
+/// A batch as a model takes it, every label weighing the same.
+pub fn input(batch: &Batch) -> ModelInput<'_> {
+    ModelInput {
+        tokens: &batch.tokens,
+        positions: &batch.positions,
+        segments: &batch.segments,
+        prefixes: &batch.prefixes,
+        targets: &batch.targets,
+        pictures: &batch.pictures,
+        picture_at: &batch.picture_at,
+        loss_at: &batch.loss_at,
+        labels: &batch.labels,
+        loss_weights: &[],
+    }
 }
 
 pub fn model_config(dropout: f32) -> ModelConfig {

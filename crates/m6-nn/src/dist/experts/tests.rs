@@ -1,6 +1,7 @@
 //! Experts that are spread against the same experts in one process.
 
 use super::*;
+use crate::dist::BUCKET;
 use crate::dist::threads;
 use crate::gradcheck::normal_param;
 use crate::ops::{self, Peered, RouteOptions, Routing, SecondChoice};
